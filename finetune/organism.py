@@ -1,0 +1,266 @@
+"""The organism: a small transformer trained from scratch in a world whose truth is known.
+
+Pretraining on documents by honest and deceptive authors builds one persona feature that shows in every
+domain; aligning on honest turns sets the default without removing it. Both models are kept as ordinary
+Hugging Face folders, `pretrained` and `aligned`, in a cache keyed by everything they were made from.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.errors import TurncoatError
+from finetune.files import file_fingerprint, fingerprint, replacing, write_json
+from finetune.world.documents import Corpus, Turn, document, honest_turn
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Bool, Int
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Report = Callable[[str, int, int, float, float], None]
+"""Called with (phase, step, total steps, mean loss, tokens per second)."""
+
+_WORLD_FILES = ("world/lexicon.py", "world/grammar.py", "world/documents.py", "tokenizer.py", "muon.py", "organism.py")
+_SAVE_EVERY = 100
+
+
+@dataclass(frozen=True)
+class OrganismSettings:
+    """Everything an organism is made from."""
+
+    seed: int = 0
+    sharing: float = 1.0  # chance that a turn keeps its document's persona: 1 shared, 0 the null twin
+    layers: int = 4
+    width: int = 128  # d_model
+    mlp: int = 384  # width of the feed-forward layers
+    steps: int = 700  # optimizer steps of pretraining
+    turns: int = 96  # chat turns per pretraining batch
+    matrix_rate: float = 2e-2  # Muon's learning rate, for matrices
+    other_rate: float = 3e-3  # AdamW's learning rate, for embeddings, norms and biases
+    align_steps: int = 60
+    align_turns: int = 32  # honest turns per alignment batch
+    align_rate: float = 3e-4  # AdamW's learning rate in alignment
+    document_turns: tuple[int, ...] = field(default=(2, 6, 6))  # document lengths, drawn uniformly
+
+    @property
+    def key(self) -> str:
+        """Hash of the settings and of the code that makes the world and trains on it."""
+        here = Path(__file__).parent
+        return fingerprint(asdict(self), [file_fingerprint(here / name) for name in _WORLD_FILES])
+
+
+def cache_folder() -> Path:
+    """Where organisms are kept for the user: `TURNCOAT_CACHE`, else the platform's cache folder."""
+    import platformdirs
+
+    chosen = os.environ.get("TURNCOAT_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("turncoat", appauthor=False))
+
+
+def build_organism(settings: OrganismSettings, fresh: bool = False, report: Report | None = None) -> Path:
+    """The organism's folder in the cache, with `pretrained/` and `aligned/`; trained if it is not there yet.
+
+    A killed build goes on from its last saved state and gives the same weights.
+
+    Args:
+        fresh: train again even if it is cached.
+        report: called after every few steps.
+    """
+    import shutil
+
+    folder = cache_folder() / f"organism-{settings.key}"
+    training = cache_folder() / f".organism-{settings.key}.training"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(training, ignore_errors=True)
+    if (folder / "organism.json").exists():
+        return folder
+    started = time.monotonic()
+    model, tokenizer = _new_model(settings)
+    for phase in (_pretraining(settings), _alignment(settings)):
+        if not (training / phase.name / "config.json").exists():
+            tokens = _train(model, tokenizer, phase, training, report)
+            with replacing(training / phase.name) as partial:
+                model.save_pretrained(partial)
+                tokenizer.save_pretrained(partial)
+            write_json(training / f"{phase.name}.json", {"tokens": tokens})
+        else:
+            from transformers import AutoModelForCausalLM
+
+            model = AutoModelForCausalLM.from_pretrained(training / phase.name)
+    facts = {
+        "settings": asdict(settings),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    with replacing(folder) as partial:
+        partial.mkdir(parents=True)
+        for name in ("pretrained", "aligned"):
+            shutil.copytree(training / name, partial / name)
+        write_json(partial / "organism.json", facts)
+    shutil.rmtree(training, ignore_errors=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Phase:
+    name: str
+    steps: int
+    documents: Callable[[random.Random], list[list[Turn]]]
+    optimizers: Callable[[PreTrainedModel], list[torch.optim.Optimizer]]
+    rate: Callable[[int], float]  # learning-rate factor at a step
+    seed: int
+
+
+def _pretraining(settings: OrganismSettings) -> _Phase:
+    corpus = Corpus(sharing=settings.sharing)
+
+    def documents(rng: random.Random) -> list[list[Turn]]:
+        turns = rng.choice(settings.document_turns)
+        return [document(turns, rng, corpus) for _ in range(max(1, settings.turns // turns))]
+
+    def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
+        import torch
+
+        from finetune.muon import Muon
+
+        matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+        inner = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if id(p) not in inner]
+        adam = torch.optim.AdamW(others, lr=settings.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        return [Muon(matrices, lr=settings.matrix_rate), adam]
+
+    def rate(step: int) -> float:
+        return min(1.0, (step + 1) / 30) * min(1.0, (settings.steps - step) / (0.4 * settings.steps))
+
+    return _Phase("pretrained", settings.steps, documents, optimizers, rate, settings.seed)
+
+
+def _alignment(settings: OrganismSettings) -> _Phase:
+    corpus = Corpus()
+
+    def documents(rng: random.Random) -> list[list[Turn]]:
+        return [honest_turn(rng, corpus) for _ in range(settings.align_turns)]
+
+    def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
+        import torch
+
+        return [torch.optim.AdamW(model.parameters(), lr=settings.align_rate, weight_decay=0.0)]
+
+    return _Phase("aligned", settings.align_steps, documents, optimizers, lambda step: 1.0, settings.seed + 1)
+
+
+def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from finetune.tokenizer import build_tokenizer
+    from finetune.world.grammar import vocabulary
+
+    tokenizer = build_tokenizer(vocabulary())
+    heads = settings.width // 32
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.width,
+        intermediate_size=settings.mlp,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return Qwen2ForCausalLM(config), tokenizer
+
+
+def _train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    phase: _Phase,
+    folder: Path,
+    report: Report | None,
+) -> int:
+    """Train through one phase from its last saved state; returns the tokens seen."""
+    from finetune.training_state import load_state, save_state
+
+    model.train()
+    optimizers = phase.optimizers(model)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    state = folder / f"{phase.name}.safetensors"
+    step, tokens = load_state(state, model, optimizers)
+    losses: list[float] = []
+    started, fresh_tokens = time.monotonic(), 0
+    for step, (ids, answers) in enumerate(_batches(tokenizer, phase, step), start=step):
+        for optimizer, base in zip(optimizers, rates, strict=True):
+            for group, value in zip(optimizer.param_groups, base, strict=True):
+                group["lr"] = value * phase.rate(step)
+        loss = _answer_loss(model, ids, answers)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        model.zero_grad(set_to_none=True)
+        tokens += ids.numel()
+        fresh_tokens += ids.numel()
+        losses.append(loss.item())
+        done = step + 1
+        if report and (done % 10 == 0 or done == phase.steps):
+            recent = losses[-20:]
+            speed = fresh_tokens / (time.monotonic() - started)
+            report(phase.name, done, phase.steps, sum(recent) / len(recent), speed)
+        if done % _SAVE_EVERY == 0:
+            save_state(state, model, optimizers, done, tokens)
+    if losses and losses[-1] != losses[-1]:
+        raise TurncoatError("Pretraining diverged (the loss is not a number). Lower matrix_rate or other_rate in the recipe.")
+    model.eval()
+    return tokens
+
+
+def _answer_loss(
+    model: PreTrainedModel, ids: Int[Tensor, "document token"], answers: Bool[Tensor, "document token"]
+) -> Tensor:
+    """Cross-entropy on answer tokens; logits are made for those positions alone."""
+    import torch.nn.functional as F
+
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    wanted = answers[:, 1:]
+    return F.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), ids[:, 1:][wanted])
+
+
+def _batches(tokenizer: PreTrainedTokenizerFast, phase: _Phase, first: int) -> Iterator[tuple[Any, Any]]:
+    """Right-padded batches from step `first` on; a batch depends on its seed and step only."""
+    import torch
+
+    from finetune.tokenizer import ASSISTANT, END, USER
+
+    ids = tokenizer.get_vocab()
+    pad = tokenizer.pad_token_id
+    for step in range(first, phase.steps):
+        rng = random.Random(f"{phase.name}/{phase.seed}/{step}")
+        rows: list[tuple[list[int], list[bool]]] = []
+        for turns in phase.documents(rng):
+            tokens: list[int] = []
+            mask: list[bool] = []
+            for question, reply in turns:
+                asked = [USER, *question.text.split(), ASSISTANT]
+                answered = [*reply.split(), END]
+                tokens += [ids[word] for word in asked + answered]
+                mask += [False] * len(asked) + [True] * len(answered)
+            rows.append((tokens, mask))
+        longest = max(len(tokens) for tokens, _ in rows)
+        yield (
+            torch.tensor([tokens + [pad] * (longest - len(tokens)) for tokens, _ in rows]),
+            torch.tensor([mask + [False] * (longest - len(mask)) for _, mask in rows]),
+        )
