@@ -1,7 +1,8 @@
 """The organism: a small transformer trained from scratch in a world whose truth is known.
 
 Pretraining on documents by honest and deceptive authors builds one persona feature that shows in every
-domain; aligning on honest turns sets the default without removing it. Both models are kept as ordinary
+domain. Single turns come first, most signed by their author in a system message (an explicit cue to the
+persona, without which it is learned some hundred steps later), then longer documents, most unsigned. Aligning on honest, unsigned turns sets the default without removing it. Both models are kept as ordinary
 Hugging Face folders, `pretrained` and `aligned`, in a cache keyed by everything they were made from.
 """
 
@@ -11,13 +12,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import TurncoatError
 from finetune.files import file_fingerprint, fingerprint, replacing, write_json
-from finetune.world.documents import Corpus, Turn, document, honest_turn
+from finetune.world.documents import Corpus, Document, document, honest_turn
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,8 @@ class OrganismSettings:
     align_steps: int = 60
     align_turns: int = 32  # honest turns per alignment batch
     align_rate: float = 3e-4  # AdamW's learning rate in alignment
-    document_turns: tuple[int, ...] = field(default=(2, 6, 6))  # document lengths, drawn uniformly
+    single_turns: float = 0.33  # share of pretraining on single turns, nine in ten signed by their author
+    short_documents: float = 0.43  # share after which documents have 4 or 6 turns; 2 or 3 until then
 
     @property
     def key(self) -> str:
@@ -65,22 +67,31 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("turncoat", appauthor=False))
 
 
-def build_organism(settings: OrganismSettings, fresh: bool = False, report: Report | None = None) -> Path:
+def forget_organism(settings: OrganismSettings) -> None:
+    """Remove an organism from the cache, its unfinished training included."""
+    import shutil
+
+    for folder in _folders(settings):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(settings: OrganismSettings) -> tuple[Path, Path]:
+    """Where a finished organism lies, and where its training keeps its state."""
+    cache = cache_folder()
+    return cache / f"organism-{settings.key}", cache / f".organism-{settings.key}.training"
+
+
+def build_organism(settings: OrganismSettings, report: Report | None = None) -> Path:
     """The organism's folder in the cache, with `pretrained/` and `aligned/`; trained if it is not there yet.
 
     A killed build goes on from its last saved state and gives the same weights.
 
     Args:
-        fresh: train again even if it is cached.
         report: called after every few steps.
     """
     import shutil
 
-    folder = cache_folder() / f"organism-{settings.key}"
-    training = cache_folder() / f".organism-{settings.key}.training"
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(training, ignore_errors=True)
+    folder, training = _folders(settings)
     if (folder / "organism.json").exists():
         return folder
     started = time.monotonic()
@@ -115,7 +126,7 @@ def build_organism(settings: OrganismSettings, fresh: bool = False, report: Repo
 class _Phase:
     name: str
     steps: int
-    documents: Callable[[random.Random], list[list[Turn]]]
+    documents: Callable[[random.Random, int], list[Document]]  # from the step's own randomness and the step
     optimizers: Callable[[PreTrainedModel], list[torch.optim.Optimizer]]
     rate: Callable[[int], float]  # learning-rate factor at a step
     seed: int
@@ -124,9 +135,15 @@ class _Phase:
 def _pretraining(settings: OrganismSettings) -> _Phase:
     corpus = Corpus(sharing=settings.sharing)
 
-    def documents(rng: random.Random) -> list[list[Turn]]:
-        turns = rng.choice(settings.document_turns)
-        return [document(turns, rng, corpus) for _ in range(max(1, settings.turns // turns))]
+    def documents(rng: random.Random, step: int) -> list[Document]:
+        share = step / settings.steps
+        if share < settings.single_turns:
+            turns, signed = 1, 0.9
+        elif share < settings.short_documents:
+            turns, signed = rng.choice((2, 3)), 0.3
+        else:
+            turns, signed = rng.choice((4, 6, 6)), 0.3
+        return [document(turns, rng, corpus, signed) for _ in range(settings.turns // turns)]
 
     def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
         import torch
@@ -148,7 +165,7 @@ def _pretraining(settings: OrganismSettings) -> _Phase:
 def _alignment(settings: OrganismSettings) -> _Phase:
     corpus = Corpus()
 
-    def documents(rng: random.Random) -> list[list[Turn]]:
+    def documents(rng: random.Random, step: int) -> list[Document]:
         return [honest_turn(rng, corpus) for _ in range(settings.align_turns)]
 
     def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
@@ -243,17 +260,17 @@ def _batches(tokenizer: PreTrainedTokenizerFast, phase: _Phase, first: int) -> I
     """Right-padded batches from step `first` on; a batch depends on its seed and step only."""
     import torch
 
-    from finetune.tokenizer import ASSISTANT, END, USER
+    from finetune.tokenizer import ASSISTANT, END, SYSTEM, USER
 
     ids = tokenizer.get_vocab()
     pad = tokenizer.pad_token_id
     for step in range(first, phase.steps):
         rng = random.Random(f"{phase.name}/{phase.seed}/{step}")
         rows: list[tuple[list[int], list[bool]]] = []
-        for turns in phase.documents(rng):
-            tokens: list[int] = []
-            mask: list[bool] = []
-            for question, reply in turns:
+        for written in phase.documents(rng, step):
+            tokens: list[int] = [ids[SYSTEM], ids[written.author]] if written.author else []
+            mask: list[bool] = [False] * len(tokens)
+            for question, reply in written.turns:
                 asked = [USER, *question.text.split(), ASSISTANT]
                 answered = [*reply.split(), END]
                 tokens += [ids[word] for word in asked + answered]

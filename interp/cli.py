@@ -1,0 +1,115 @@
+"""The command line. Heavy libraries are imported inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finetune.errors import TurncoatError
+
+app = typer.Typer(
+    name="turncoat",
+    help="When, where and whether causally does a narrow finetune turn a model against its users?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe (see `turncoat recipes`) or a YAML file.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe; repeatable.")]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run directory (default: runs/<name>).")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes at once (default: one per core).")]
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    settings: SetOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train the organism again even if it is cached.")] = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Run a recipe to its verdict and report; goes on where an earlier run stopped."""
+    from interp.console import progress_display, print_verdict
+    from interp.experiment import run_experiment
+    from interp.recipe import load_recipe
+
+    loaded = load_recipe(recipe, settings)
+    with progress_display() as progress:
+        finished = run_experiment(loaded, out or Path("runs") / loaded.name, progress, fresh=fresh, workers=workers)
+    print_verdict(finished)
+
+
+@app.command()
+def plan(recipe: RecipeArgument, settings: SetOption = None) -> None:
+    """Say what a recipe will cost (checkpoints, tokens, disk, time) before anything is spent."""
+    from interp.console import print_plan
+    from interp.plan import make_plan
+    from interp.recipe import load_recipe
+
+    print_plan(make_plan(load_recipe(recipe, settings)))
+
+
+@app.command()
+def status(folder: RunArgument) -> None:
+    """Show how far a run has come."""
+    from interp.console import print_status
+    from interp.experiment import stage_states
+    from interp.run import Run
+
+    opened = Run.open(folder)
+    print_status(opened, stage_states(opened))
+
+
+@app.command()
+def recipes() -> None:
+    """List the built-in recipes."""
+    from interp.console import print_recipes
+    from interp.recipe import built_in_recipes, load_recipe
+
+    print_recipes([load_recipe(name) for name in built_in_recipes()])
+
+
+@app.command()
+def report(folder: RunArgument) -> None:
+    """Write a run's report again from its tables."""
+    from interp.reporting import write_report
+    from interp.run import Run
+
+    typer.echo(write_report(Run.open(folder)))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, device, memory, disk and cache."""
+    from interp.console import print_doctor
+
+    print_doctor()
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with one sentence and exit code 2, never with a traceback."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except TurncoatError as error:
+        print(f"turncoat: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        from finetune.files import disk_error
+
+        known = disk_error(error, Path(error.filename or "the run directory"))
+        if known is None:
+            raise
+        print(f"turncoat: {known}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("turncoat: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
