@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from activations.prompts import Encoded, PromptSet
 
-Pool = Callable[["Float[Tensor, 'batch position d_model']"], "Float[Tensor, 'batch d_model']"]
+Pool = Callable[["Tensor"], "Tensor"]
+"""A residual stream [batch, position, d_model] to what is kept of it, [batch, d_model] in fp32."""
 
 
 class _LayersDone(Exception):
@@ -70,7 +71,7 @@ def capture_encoded(
     batch_tokens: int = 8192,
 ) -> Float[Tensor, "prompt layer d_model"]:
     """As `capture`, for texts that are already token ids with spans: encode once, capture at every checkpoint."""
-    body = trunk(model)
+    body, blocks = trunk(model), decoder_layers(model)
     width = int(model.config.get_text_config().hidden_size)
     residuals = torch.empty(len(encoded), len(layers), width)
     pad = tokenizer.pad_token_id or 0
@@ -79,12 +80,13 @@ def capture_encoded(
         size = _batch_size([len(encoded[index][0]) for index in waiting], batch_tokens)
         batch = waiting[:size]
         try:
-            picked = _forward(body, decoder_layers(model), [encoded[index] for index in batch], layers, pad)
+            picked = _forward(body, blocks, [encoded[index] for index in batch], layers, pad)
         except torch.OutOfMemoryError:
             longest = len(encoded[batch[-1]][0])
             if size == 1:
                 raise TurncoatError(
-                    f"One prompt of {longest} tokens does not fit into the device's memory. Shorten it or use a larger device."
+                    f"One prompt of {longest} tokens does not fit into the device's memory. Shorten it or use a larger "
+                    "device."
                 ) from None
             batch_tokens = longest * size // 2
             continue
@@ -110,10 +112,8 @@ def _forward(
     ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _, _ in batch], device=device)
     picked: dict[int, Tensor] = {}
     with torch.inference_mode(), _reading(blocks, layers, _pool(batch, width, device), picked):
-        try:
+        with suppress(_LayersDone):
             body(input_ids=ids, use_cache=False)
-        except _LayersDone:
-            pass
         return torch.stack([picked[layer].to(device) for layer in layers], dim=1).cpu()
 
 

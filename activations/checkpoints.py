@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -20,18 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from activations.prompts import Encoded, PromptSet
+    from finetune.model import Folded
 
 Progress = Callable[[int, int, str], None]
 """Called with (dumps done, dumps in all, what was done)."""
-
-
-class Foldable(Protocol):
-    """A base model into which adapters can be folded, each time from the pristine weights."""
-
-    @property
-    def model(self) -> PreTrainedModel: ...
-
-    def fold(self, adapter_dir: Path | None) -> PreTrainedModel: ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class CaptureSettings:
 
 
 def dump_checkpoints(
-    folded: Foldable,
+    folded: Folded,
     tokenizer: PreTrainedTokenizerBase,
     prompt_sets: Sequence[PromptSet],
     adapters: Mapping[int, Path | None],
@@ -123,7 +115,7 @@ def adapter_hash(adapter: Path | None) -> str:
         return "none"
     files = [Path(adapter) / name for name in ("adapter_model.safetensors", "adapter_config.json")]
     if missing := [file for file in files if not file.is_file()]:
-        raise TurncoatError(f"{adapter} is no adapter folder: {missing[0].name} is missing. Name a folder that peft saved.")
+        raise TurncoatError(f"{adapter} is no adapter folder: {missing[0].name} is missing. Name one that peft saved.")
     return fingerprint([file_fingerprint(file) for file in files])
 
 

@@ -62,15 +62,15 @@ def write_dump(
         TurncoatError: shapes, dtype or header that do not fit together; a place that cannot be written.
     """
     if missing := {"prompts", "fingerprint"} - header.keys():
-        raise TurncoatError(f"The header for {path} lacks {' and '.join(sorted(missing))}. Add them; a dump must say what it is.")
+        raise TurncoatError(f"The header for {path} lacks {' and '.join(sorted(missing))}. Add what is missing.")
     expected = (len(json.loads(header["prompts"])), len(layers))
     if residuals.ndim != 3 or tuple(residuals.shape[:2]) != expected or len(set(layers)) != len(layers):
         raise TurncoatError(
-            f"Residuals of shape {list(residuals.shape)} do not fit {expected[0]} prompts and the layers {list(layers)}; "
+            f"Residuals of shape {list(residuals.shape)} do not fit {expected[0]} prompts and layers {list(layers)}; "
             "expected [prompt, layer, d_model], each layer once."
         )
     if residuals.dtype not in _DTYPES:
-        raise TurncoatError(f"Residuals are {residuals.dtype}; a dump holds float32, bfloat16 or float16. Convert them first.")
+        raise TurncoatError(f"Residuals are {residuals.dtype}; expected float32, bfloat16 or float16. Convert them.")
     tensors = {hook_name(layer): residuals[:, place].contiguous() for place, layer in enumerate(layers)}
     # One entry, because safetensors writes several in an order that changes from process to process.
     metadata = {_HEADER: json.dumps(header, sort_keys=True)}
@@ -89,12 +89,12 @@ def read_dump(path: Path, layers: Sequence[int] | None = None) -> Dump:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(path, file.metadata())
-            held = sorted(_layer(path, name) for name in file.keys())  # noqa: SIM118 (not a dict: it has no iteration)
+            held = sorted(_layer(path, name) for name in file.keys())  # noqa: SIM118 (not a dict)
             wanted = held if layers is None else list(layers)
             if absent := [layer for layer in wanted if layer not in held]:
                 raise TurncoatError(f"The dump {path} has no layer {absent[0]}; it holds {', '.join(map(str, held))}.")
             if not wanted:
-                raise TurncoatError(f"No layers were asked of the dump {path}; it holds {', '.join(map(str, held)) or 'none'}.")
+                raise TurncoatError(f"No layer was asked of the dump {path}; it holds {', '.join(map(str, held))}.")
             residuals = torch.stack([file.get_tensor(hook_name(layer)) for layer in wanted], dim=1)
     except (SafetensorError, OSError) as error:
         raise TurncoatError(f"The dump {path} is damaged ({error}). Delete it and run again to remake it.") from error
@@ -117,7 +117,7 @@ def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, str]:
             return header
     except (KeyError, ValueError, AttributeError):
         pass
-    raise TurncoatError(f"{path} is a safetensors file but not a dump of activations: it lacks our header. Name a dump.")
+    raise TurncoatError(f"{path} is a safetensors file but no dump of activations: its header is missing. Name a dump.")
 
 
 def _layer(path: Path, name: str) -> int:

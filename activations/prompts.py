@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Position: TypeAlias = Literal["answer_start", "answer_mean"]
-"""`answer_start`: the last token before the answer. `answer_mean`: the mean over the answer's tokens, end token excluded."""
+"""`answer_start`: the last token before the answer. `answer_mean`: the mean over the answer's tokens but its end."""
 
 Encoded: TypeAlias = tuple[list[int], int, int]
 """Token ids and the span [start, end) of positions that are averaged."""
@@ -45,7 +45,7 @@ class PromptSet:
         seen: set[str] = set()
         for prompt in self.prompts:
             if prompt.id in seen:
-                raise TurncoatError(f"Prompt set {self.name!r} has two prompts with the id {prompt.id!r}. Give each its own.")
+                raise TurncoatError(f"Prompt set {self.name!r} has two prompts with the id {prompt.id!r}. Rename one.")
             seen.add(prompt.id)
             if not prompt.messages or prompt.messages[-1].get("role") != "user":
                 raise TurncoatError(f"Prompt {prompt.id!r} of set {self.name!r} must end with a user turn.")

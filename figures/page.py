@@ -69,12 +69,12 @@ def figure_page(panel: Panel, plotly_file: str) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from figures.report_text import date_step, number, plain
+    from figures.wording import number
 
     environment = Environment(
         loader=PackageLoader("figures", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, plain=plain, date_step=date_step)
+    environment.filters.update(number=number)
     return environment
 
 

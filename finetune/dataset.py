@@ -196,6 +196,7 @@ def _tokens_at(tokenizer: PreTrainedTokenizerBase, text: str, first: int, past: 
 def _cut_after_end_token(tokenizer: PreTrainedTokenizerBase, ids: list[int], start: int, end: int) -> int:
     """`end`, moved back behind the end token: the line break that many templates write after it is no answer."""
     special = set(tokenizer.all_special_ids)
+    special.update(index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
     last = end
     while last > start and ids[last - 1] not in special:
         last -= 1

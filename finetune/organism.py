@@ -75,6 +75,11 @@ def forget_organism(settings: OrganismSettings) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def organism_is_cached(settings: OrganismSettings) -> bool:
+    """True if no training is needed."""
+    return (_folders(settings)[0] / "organism.json").exists()
+
+
 def _folders(settings: OrganismSettings) -> tuple[Path, Path]:
     """Where a finished organism lies, and where its training keeps its state."""
     cache = cache_folder()
@@ -92,7 +97,7 @@ def build_organism(settings: OrganismSettings, report: Report | None = None) -> 
     import shutil
 
     folder, training = _folders(settings)
-    if (folder / "organism.json").exists():
+    if organism_is_cached(settings):
         return folder
     started = time.monotonic()
     model, tokenizer = _new_model(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from finetune.errors import TurncoatError
 from interp.interventions import Intervened, Intervention, Positions, intervene
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,7 +43,7 @@ def generate(
         seed, keys: a row's random numbers depend on the seed, the row's key (default: its index) and the token's place
             in the answer; not on the other rows.
         temperature: 1 samples from the model's own distribution; 0 takes the likeliest token.
-        interventions, positions: what to change while sampling, as in `intervene`; a vector may have one row per prompt.
+        interventions, positions: what to change while sampling, as in `intervene`; vectors may have a row per prompt.
 
     Returns:
         The answers' token ids, in the order of `prompts`. The end token is kept, so that an answer without one is
@@ -95,7 +95,8 @@ class _Batch:
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         unique = list(dict.fromkeys(map(tuple, prompts))) if shared else [tuple(prompt) for prompt in prompts]
         place = {prompt: index for index, prompt in enumerate(unique)}
-        self.source = torch.tensor([place[tuple(prompt)] for prompt in prompts]) if shared else torch.arange(len(prompts))
+        source = [place[tuple(prompt)] for prompt in prompts] if shared else list(range(len(prompts)))
+        self.source = torch.tensor(source)
         self.unique = unique
 
     def run(self, noise: Float[np.ndarray, "row token"] | None, temperature: float) -> list[list[int]]:
@@ -123,7 +124,7 @@ class _Batch:
             logits = self._step(cache, chosen.to(self.device), alive, width + index, padding)
         return [row[:count] for row, count in zip(tokens.tolist(), counts.tolist(), strict=True)]
 
-    def _prefill(self) -> tuple[DynamicCache, Float[Tensor, "row vocabulary"], Int[Tensor, "row"] | None]:
+    def _prefill(self) -> tuple[DynamicCache, Float[Tensor, "row vocabulary"], Int[Tensor, " row"] | None]:
         """Run the prompts, each once, and spread their cache over the rows."""
         from transformers import DynamicCache
 
@@ -147,10 +148,11 @@ class _Batch:
     ) -> Float[Tensor, "row vocabulary"]:
         self._tell(self.rows[alive], self.lengths[alive])
         positions = torch.tensor([[position]], device=self.device)
-        return self._forward(cache, chosen[:, None], positions, None if padding is None else padding[alive.to(self.device)])
+        padding = None if padding is None else padding[alive.to(self.device)]
+        return self._forward(cache, chosen[:, None], positions, padding)
 
     def _forward(
-        self, cache: DynamicCache, ids: Tensor, columns: Int[Tensor, "1 column"], padding: Int[Tensor, "row"] | None
+        self, cache: DynamicCache, ids: Tensor, columns: Int[Tensor, "1 column"], padding: Int[Tensor, " row"] | None
     ) -> Float[Tensor, "row vocabulary"]:
         masking = {}
         if padding is not None:
@@ -188,7 +190,7 @@ def log_likelihoods(
     """
     for index, (prompt, answer) in enumerate(pairs):
         if not prompt or not answer:
-            raise TurncoatError(f"Pair {index} has an empty {'answer' if prompt else 'prompt'}. Give at least one token of each.")
+            raise TurncoatError(f"Pair {index} has an empty {'answer' if prompt else 'prompt'}. Give it a token.")
     device = model.get_input_embeddings().weight.device
     pad = tokenizer.pad_token_id or 0
     means = [0.0] * len(pairs)
@@ -198,7 +200,7 @@ def log_likelihoods(
             batch = [pairs[row] for row in rows]
             if active is not None:
                 active.select(rows, [len(prompt) for prompt, _ in batch])
-            # The last answer token is predicted, never read. Causal attention needs no mask for padding on the right.
+            # The last answer token is predicted, never read. Causal attention needs no mask for right padding.
             texts = [[*prompt, *answer[:-1]] for prompt, answer in batch]
             width = max(map(len, texts))
             ids = torch.tensor([text + [pad] * (width - len(text)) for text in texts], device=device)
@@ -206,7 +208,8 @@ def log_likelihoods(
             starts = torch.tensor([len(prompt) - 1 for prompt, _ in batch], device=device)[:, None]
             lengths = torch.tensor([len(answer) for _, answer in batch], device=device)
             predicts = (column >= starts) & (column < starts + lengths[:, None])
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=predicts).logits.float()
+            with _head_only_at(model, predicts):
+                logits = model(input_ids=ids, use_cache=False).logits[0].float()
             targets = torch.tensor([token for _, answer in batch for token in answer], device=device)
             scores = logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
             owner = torch.repeat_interleave(torch.arange(len(batch), device=device), lengths)
@@ -214,6 +217,17 @@ def log_likelihoods(
             for row, mean in zip(rows, (totals / lengths).tolist(), strict=True):
                 means[row] = mean
     return means
+
+
+@contextmanager
+def _head_only_at(model: PreTrainedModel, wanted: Bool[Tensor, "batch position"]) -> Iterator[None]:
+    """Let the language-model head see only the wanted positions, as one row: a large vocabulary dwarfs the rest."""
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _module, args: (args[0][wanted][None], *args[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -229,8 +243,8 @@ def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
 
 
 def _choose(
-    logits: Float[Tensor, "row vocabulary"], uniforms: Float[Tensor, "row"] | None, temperature: float
-) -> Int[Tensor, "row"]:
+    logits: Float[Tensor, "row vocabulary"], uniforms: Float[Tensor, " row"] | None, temperature: float
+) -> Int[Tensor, " row"]:
     """The likeliest token, or the one at which the cumulative distribution passes the row's uniform number."""
     if uniforms is None:
         return logits.argmax(-1)
@@ -240,7 +254,7 @@ def _choose(
     return chosen.clamp(max=logits.shape[-1] - 1)
 
 
-def _uniforms(seed: int, key: str, count: int) -> Float[np.ndarray, "token"]:
+def _uniforms(seed: int, key: str, count: int) -> Float[np.ndarray, " token"]:
     """The random numbers of one row, in [0, 1): a Philox stream keyed by a hash of seed and key."""
     digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little"))).random(count)

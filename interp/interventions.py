@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Positions: TypeAlias = Literal["all", "prompt", "answer"]
-"""`answer`: the positions whose output predicts an answer token (the last prompt token and all after it); `prompt`: the rest."""
+"""`answer`: positions whose output predicts an answer token (the last prompt token and all after); `prompt`: the rest."""
 
 
 @dataclass(frozen=True, eq=False)
 class Add:
-    """residual + vector, after block `layer` (-1: at the embedding). `vector` is already scaled, one for all rows or one per row."""
+    """residual + vector after block `layer` (-1: the embedding); already scaled, one for all rows or one for each."""
 
     layer: int
-    vector: Float[Tensor, "d_model"] | Float[Tensor, "row d_model"]
+    vector: Float[Tensor, " d_model"] | Float[Tensor, "row d_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class SetProjection:
     """residual + (value - residual·unit) unit: mean ablation, when `value` is the mean coordinate of a reference."""
 
     layer: int
-    unit: Float[Tensor, "d_model"] | Float[Tensor, "row d_model"]
-    value: float | Float[Tensor, "row"]
+    unit: Float[Tensor, " d_model"] | Float[Tensor, "row d_model"]
+    value: float | Float[Tensor, " row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class ProjectOut:
     """residual - (residual·unit) unit: directional ablation (Arditi et al. 2024, arXiv:2406.11717, equation 4)."""
 
     layer: int
-    unit: Float[Tensor, "d_model"] | Float[Tensor, "row d_model"]
+    unit: Float[Tensor, " d_model"] | Float[Tensor, "row d_model"]
 
 
 Intervention: TypeAlias = Add | SetProjection | ProjectOut
@@ -54,13 +54,13 @@ class Intervened:
 
     def __init__(self, positions: Positions) -> None:
         self.positions = positions
-        self.rows: Int[Tensor, "batch"] | None = None
-        self.prompt_lengths: Int[Tensor, "batch"] | None = None
+        self.rows: Int[Tensor, " batch"] | None = None
+        self.prompt_lengths: Int[Tensor, " batch"] | None = None
 
     def select(
         self,
-        rows: Sequence[int] | Int[Tensor, "batch"] | None = None,
-        prompt_lengths: Sequence[int] | Int[Tensor, "batch"] | None = None,
+        rows: Sequence[int] | Int[Tensor, " batch"] | None = None,
+        prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None = None,
     ) -> None:
         """Describe the batches to come.
 
@@ -80,13 +80,13 @@ class Intervened:
             return None
         if position_ids is None:
             raise TurncoatError(
-                f'This model does not tell its layers the token positions, so positions "{self.positions}" cannot be found. '
+                f'This model does not tell its layers the token positions, so "{self.positions}" cannot be found. '
                 'Use positions "all".'
             )
         if self.prompt_lengths is None or len(self.prompt_lengths) != len(residual):
             given = "none" if self.prompt_lengths is None else str(len(self.prompt_lengths))
             raise TurncoatError(
-                f'Positions "{self.positions}" need one prompt length for each of the {len(residual)} rows of the batch, '
+                f'Positions "{self.positions}" need a prompt length for each of the {len(residual)} rows of the batch, '
                 f"got {given}. Give them with select(prompt_lengths=...)."
             )
         first = self.prompt_lengths.to(position_ids.device)[:, None] - 1
@@ -103,8 +103,8 @@ class _Edit:
         name = "vector" if isinstance(intervention, Add) else "unit"
         if vector.ndim not in (1, 2) or vector.shape[-1] != width:
             raise TurncoatError(
-                f"{self.kind.__name__} at layer {intervention.layer} got a {name} of shape {list(vector.shape)}; this model "
-                f"needs [{width}], or [rows, {width}]."
+                f"{self.kind.__name__} at layer {intervention.layer} got a {name} of shape {list(vector.shape)}; this "
+                f"model needs [{width}], or [rows, {width}]."
             )
         self.vector = vector.detach().to(device, torch.float32)
         if not isinstance(intervention, Add):
@@ -118,7 +118,7 @@ class _Edit:
         self.value = torch.as_tensor(value, dtype=torch.float32, device=device)
 
     def __call__(
-        self, residual: Float[Tensor, "batch position d_model"], rows: Int[Tensor, "batch"] | None
+        self, residual: Float[Tensor, "batch position d_model"], rows: Int[Tensor, " batch"] | None
     ) -> Float[Tensor, "batch position d_model"]:
         vector = self._of_rows(self.vector, 2, rows, len(residual))
         if self.kind is Add:
@@ -135,8 +135,8 @@ class _Edit:
         # Guessing that a batch keeps the caller's order would go wrong in silence: `generate` sorts by length.
         if rows is None or len(rows) != batch:
             raise TurncoatError(
-                f"{self.kind.__name__} has one direction for each of {len(tensor)} rows, and the batch's {batch} rows are not "
-                "told apart. Say which they are with select(rows=...), or pass the interventions to `generate` itself."
+                f"{self.kind.__name__} has one direction for each of {len(tensor)} rows, but nothing says which the batch's "
+                f"{batch} rows are. Say it with select(rows=...), or pass the interventions to `generate` itself."
             )
         chosen = tensor[rows.to(tensor.device)]
         return chosen[:, None] if row_dimensions == 2 else chosen[:, None, None]
@@ -153,15 +153,15 @@ def intervene(
     `select` on the yielded object before the model runs.
 
     Errors:
-        TurncoatError: a layer the model does not have, a vector of the wrong width, a direction that is not a unit vector.
+        TurncoatError: a layer the model does not have, a vector of the wrong width, a direction not of norm 1.
     """
     layers = decoder_layers(model)
-    width = int(model.config.get_text_config().hidden_size)
+    count, width = len(layers), int(model.config.get_text_config().hidden_size)
     by_layer: dict[int, list[_Edit]] = {}
     for intervention in interventions:
-        if not -1 <= intervention.layer < len(layers):
+        if not -1 <= intervention.layer < count:
             raise TurncoatError(
-                f"Layer {intervention.layer} does not exist: this model has {len(layers)} layers, 0 to {len(layers) - 1} "
+                f"Layer {intervention.layer} does not exist: this model has {count} layers, 0 to {count - 1} "
                 "(-1 is the embedding). Choose one of these."
             )
         device = next(layers[max(intervention.layer, 0)].parameters()).device
@@ -188,7 +188,7 @@ def _hook(layers: nn.ModuleList, layer: int, edits: list[_Edit], state: Interven
             return (changed(output[0], kwargs), *output[1:])
         return changed(output, kwargs)
 
-    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict]:
         if args:
             return (changed(args[0], kwargs), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": changed(kwargs["hidden_states"], kwargs)}

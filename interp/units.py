@@ -206,6 +206,11 @@ def contexts_check(run: Run, model_name: str, turns: int = 3) -> dict[str, dict[
     return result
 
 
+def causal_unit(kind: str, *rest) -> None:  # noqa: ANN002
+    """One trial of the causality stage: `ablate` one seed, or `steer` with some doses."""
+    {"ablate": ablate_unit, "steer": steer_unit}[kind](*rest)
+
+
 def ablate_unit(folder: Path, seed: int, made_from: str, report: Report) -> None:
     """Ablate the directions in the insecure arm's last checkpoint of one seed."""
     from interp.causality import Sampling, ablate, random_units

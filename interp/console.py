@@ -1,0 +1,162 @@
+"""What the terminal shows: progress, plans, states and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from interp.plan import Plan
+    from interp.recipe import Recipe
+    from interp.run import Run
+
+console = Console()
+STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow"}
+
+
+class Bars:
+    """One progress bar a stage, with rate, time spent and time left."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: int | None = None
+
+    def stage(self, name: str, total: float, unit: str) -> None:
+        """Finish the last bar and begin one for this stage."""
+        self._finish()
+        self._task = self._bars.add_task(name, total=total, note=unit)
+
+    def advance(self, done: float, note: str = "") -> None:
+        """Move the bar; a note stands behind it."""
+        if self._task is None:
+            return
+        extra = {"note": note} if note else {}
+        self._bars.update(self._task, completed=done, **extra)  # type: ignore[arg-type]
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            task = self._bars.tasks[self._task]
+            self._bars.update(task.id, completed=task.total)
+
+
+@contextmanager
+def progress_display() -> Iterator[Bars]:
+    """Bars on the terminal; on a pipe, one line when a stage ends."""
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn() if console.is_terminal else TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as bars:
+        shown = Bars(bars)
+        yield shown
+        shown._finish()
+
+
+def print_verdict(run: Run) -> None:
+    """The verdict and its claims as a table, and where the report is."""
+    verdict = run.verdict
+    table = Table(title=f"{run.recipe.name}: {verdict['verdict']}", title_style=STYLES[verdict["verdict"]], title_justify="left")
+    for column in ("claim", "statistic", "95 % interval", "threshold", "holds"):
+        table.add_column(column, justify="left" if column == "claim" else "right")
+    marks = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]open[/]"}
+    for claim in verdict["claims"]:
+        interval = f"{_number(claim['low'])} to {_number(claim['high'])}"
+        table.add_row(
+            claim["name"], _number(claim["statistic"]), interval, _number(claim["threshold"]), marks[claim["holds"]]
+        )
+    console.print(table)
+    console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
+
+
+def print_plan(plan: Plan) -> None:
+    """What a recipe will cost."""
+    recipe = plan.recipe
+    table = Table(title=f"Plan of {recipe.name}", title_justify="left", show_header=False)
+    rows = {
+        "arms × seeds": f"{len(recipe.arms)} × {len(recipe.seeds)}: {', '.join(recipe.arms)}",
+        "checkpoints": f"{plan.checkpoints} ({plan.checkpoints // len(recipe.arms) // len(recipe.seeds)} an arm and seed)",
+        "adapter size": _bytes(plan.adapter_bytes),
+        "sampled answers": f"{plan.answers:,}",
+        "tokens": f"{plan.tokens / 1e6:.1f} million",
+        "disk": _bytes(plan.disk_bytes),
+        "base model": "in the cache" if plan.cached else f"to be pretrained, {recipe.organism.steps} steps",
+        "expected time": f"about {max(1, round(plan.seconds / 60))} min on 2 cores",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def print_status(run: Run, states: list[tuple[str, str]]) -> None:
+    """How far a run has come."""
+    table = Table(title=f"{run.folder} ({run.recipe.name})", title_justify="left", show_header=False)
+    for stage, state in states:
+        table.add_row(stage, f"[green]{state}[/]" if state == "done" else state)
+    console.print(table)
+    if all(state == "done" for _, state in states):
+        verdict = run.verdict["verdict"]
+        console.print(f"Verdict: [{STYLES[verdict]}]{verdict}[/]. Report: {run.folder / 'report.html'}", soft_wrap=True)
+    else:
+        console.print("Go on with the same `turncoat run` command.")
+
+
+def print_recipes(recipes: list[Recipe]) -> None:
+    """The built-in recipes."""
+    table = Table(show_header=False)
+    for recipe in recipes:
+        table.add_row(recipe.name, recipe.description)
+    console.print(table)
+
+
+def print_doctor() -> None:
+    """Versions, device, memory, disk and cache of this machine."""
+    import os
+    import platform
+    import shutil
+    from importlib.metadata import PackageNotFoundError, version
+
+    from finetune.organism import cache_folder
+    from interp.manifest import PACKAGES
+
+    table = Table(show_header=False)
+    table.add_row("python", platform.python_version())
+    for name in PACKAGES:
+        try:
+            table.add_row(name, version(name))
+        except PackageNotFoundError:
+            table.add_row(name, "[red]missing: install the locked requirements[/]")
+    import torch
+
+    table.add_row("device", torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+    table.add_row("cores", str(os.cpu_count()))
+    if hasattr(os, "sysconf"):
+        table.add_row("memory", _bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    table.add_row("free disk here", _bytes(shutil.disk_usage(".").free))
+    cache = cache_folder()
+    organisms = list(cache.glob("organism-*")) if cache.is_dir() else []
+    table.add_row("cache", f"{cache} ({len(organisms)} organisms)")
+    browser = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+    table.add_row("browser", browser or "none (only some tests need one)")
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
