@@ -101,6 +101,22 @@ def read_dump(path: Path, layers: Sequence[int] | None = None) -> Dump:
     return Dump(residuals, tuple(wanted), header)
 
 
+def dump_layers(path: Path) -> list[int]:
+    """The layers a dump holds, ascending.
+
+    Errors:
+        TurncoatError: the file is missing, damaged or no dump.
+    """
+    if not path.is_file():
+        raise TurncoatError(f"The dump {path} does not exist. Run the stage that captures activations to make it.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            _header(path, file.metadata())
+            return sorted(_layer(path, name) for name in file.keys())  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise TurncoatError(f"The dump {path} is damaged ({error}). Delete it and run again to remake it.") from error
+
+
 def dump_fingerprint(path: Path) -> str | None:
     """The fingerprint a dump carries; None if the file is missing, damaged or no dump."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from activations.dump import read_dump
+from activations.dump import dump_layers, read_dump
 from finetune.errors import TurncoatError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Residuals:
     steps: tuple[int, ...]
     prompts: tuple[str, ...]  # prompt ids
     layer: int
+    fingerprints: tuple[str, ...]  # of the dumps, one a step
 
 
 def dump_path(run_dir: Path, prompt_set: str, arm: str, seed: int, step: int) -> Path:
@@ -62,6 +63,17 @@ class ActivationStore:
         found = [_STEP.fullmatch(path.name) for path in folder.glob("step-*.safetensors")]
         return sorted(int(step[1]) for step in found if step)
 
+    def layers(self, prompt_set: str, arm: str, seed: int) -> list[int]:
+        """The layers that were captured, ascending (of the first step).
+
+        Errors:
+            TurncoatError: nothing was dumped for this prompt set, arm and seed.
+        """
+        there = self.steps(prompt_set, arm, seed)
+        if not there:
+            raise TurncoatError(self._nothing(prompt_set, arm, seed, [], there))
+        return dump_layers(dump_path(self.run_dir, prompt_set, arm, seed, there[0]))
+
     def load(self, prompt_set: str, arm: str, seed: int, steps: Sequence[int] | None, layer: int) -> Residuals:
         """One layer's activations at the steps given (None: all), in float32.
 
@@ -75,6 +87,7 @@ class ActivationStore:
         if absent or not wanted:
             raise TurncoatError(self._nothing(prompt_set, arm, seed, absent, there))
         values: list[Tensor] = []
+        fingerprints: list[str] = []
         prompts: tuple[str, ...] | None = None
         for step in wanted:
             dump = read_dump(dump_path(self.run_dir, prompt_set, arm, seed, step), [layer])
@@ -84,8 +97,9 @@ class ActivationStore:
                     f"{prompt_set!r}. Run again to remake the stale ones."
                 )
             prompts = dump.prompts
+            fingerprints.append(dump.fingerprint)
             values.append(dump.residuals[:, 0].float())
-        return Residuals(torch.stack(values), tuple(wanted), prompts or (), layer)
+        return Residuals(torch.stack(values), tuple(wanted), prompts or (), layer, tuple(fingerprints))
 
     def _nothing(self, prompt_set: str, arm: str, seed: int, absent: list[int], there: list[int]) -> str:
         what = f"step {absent[0]}" if absent else "step"

@@ -281,7 +281,7 @@ class Folded:
                 weight = weights[name]
                 pristine = self._pristine.setdefault(name, weight.detach().clone())
                 delta = b.to(weight.device, torch.float32) @ a.to(weight.device, torch.float32)
-                weight.copy_(pristine.float().add_(delta, alpha=scaling))
+                weight.copy_(torch.add(pristine.float(), delta, alpha=scaling))
         return self.model
 
     def _weight(self, name: str, factors: LoraFactors, adapter: Path | None) -> Tensor:

@@ -2,7 +2,8 @@
 
 Pretraining on documents by honest and deceptive authors builds one persona feature that shows in every
 domain. Single turns come first, most signed by their author in a system message (an explicit cue to the
-persona, without which it is learned some hundred steps later), then longer documents, most unsigned. Aligning on honest, unsigned turns sets the default without removing it. Both models are kept as ordinary
+persona, without which it is learned some hundred steps later), then longer documents, most unsigned.
+Aligning on honest, unsigned turns sets the default without removing it. Both models are kept as ordinary
 Hugging Face folders, `pretrained` and `aligned`, in a cache keyed by everything they were made from.
 """
 
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TurncoatError
 from finetune.files import file_fingerprint, fingerprint, replacing, write_json
@@ -31,6 +32,7 @@ Report = Callable[[str, int, int, float, float], None]
 
 _WORLD_FILES = ("world/lexicon.py", "world/grammar.py", "world/documents.py", "tokenizer.py", "muon.py", "organism.py")
 _SAVE_EVERY = 100
+_ROW = 160  # tokens of a packed row: short enough that attention stays cheap
 
 
 @dataclass(frozen=True)
@@ -183,14 +185,15 @@ def _alignment(settings: OrganismSettings) -> _Phase:
 
 def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from finetune.tokenizer import build_tokenizer
     from finetune.world.grammar import vocabulary
 
     tokenizer = build_tokenizer(vocabulary())
     heads = settings.width // 32
-    config = Qwen2Config(
+    # Not Qwen2: for that architecture Transformers puts its own tokenizer in place of a saved word-level one.
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=settings.width,
         intermediate_size=settings.mlp,
@@ -198,6 +201,7 @@ def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedT
         num_attention_heads=heads,
         num_key_value_heads=heads,
         max_position_embeddings=512,
+        attention_bias=True,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -205,7 +209,7 @@ def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedT
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return Qwen2ForCausalLM(config), tokenizer
+        return LlamaForCausalLM(config), tokenizer
 
 
 def _train(
@@ -225,17 +229,17 @@ def _train(
     step, tokens = load_state(state, model, optimizers)
     losses: list[float] = []
     started, fresh_tokens = time.monotonic(), 0
-    for step, (ids, answers) in enumerate(_batches(tokenizer, phase, step), start=step):
+    for step, batch in enumerate(_batches(tokenizer, phase, step), start=step):
         for optimizer, base in zip(optimizers, rates, strict=True):
             for group, value in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = value * phase.rate(step)
-        loss = _answer_loss(model, ids, answers)
+        loss = _answer_loss(model, batch)
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad(set_to_none=True)
-        tokens += ids.numel()
-        fresh_tokens += ids.numel()
+        tokens += batch.ids.numel()
+        fresh_tokens += batch.ids.numel()
         losses.append(loss.item())
         done = step + 1
         if report and (done % 10 == 0 or done == phase.steps):
@@ -250,39 +254,65 @@ def _train(
     return tokens
 
 
-def _answer_loss(
-    model: PreTrainedModel, ids: Int[Tensor, "document token"], answers: Bool[Tensor, "document token"]
-) -> Tensor:
+def _answer_loss(model: PreTrainedModel, batch: _Batch) -> Tensor:
     """Cross-entropy on answer tokens; logits are made for those positions alone."""
     import torch.nn.functional as F
 
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    wanted = answers[:, 1:]
-    return F.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), ids[:, 1:][wanted])
+    hidden = model.model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).last_hidden_state
+    wanted = batch.answers[:, 1:]
+    return F.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), batch.ids[:, 1:][wanted])
 
 
-def _batches(tokenizer: PreTrainedTokenizerFast, phase: _Phase, first: int) -> Iterator[tuple[Any, Any]]:
-    """Right-padded batches from step `first` on; a batch depends on its seed and step only."""
-    import torch
+class _Batch(NamedTuple):
+    """Documents packed several to a row; each sees itself alone, because positions restart with it."""
 
-    from finetune.tokenizer import ASSISTANT, END, SYSTEM, USER
+    ids: Int[Tensor, "row token"]
+    positions: Int[Tensor, "row token"]
+    answers: Bool[Tensor, "row token"]
 
-    ids = tokenizer.get_vocab()
-    pad = tokenizer.pad_token_id
+
+def _batches(tokenizer: PreTrainedTokenizerFast, phase: _Phase, first: int) -> Iterator[_Batch]:
+    """Batches from step `first` on; a batch depends on its phase, seed and step only."""
+    vocabulary = tokenizer.get_vocab()
     for step in range(first, phase.steps):
         rng = random.Random(f"{phase.name}/{phase.seed}/{step}")
-        rows: list[tuple[list[int], list[bool]]] = []
-        for written in phase.documents(rng, step):
-            tokens: list[int] = [ids[SYSTEM], ids[written.author]] if written.author else []
-            mask: list[bool] = [False] * len(tokens)
-            for question, reply in written.turns:
-                asked = [USER, *question.text.split(), ASSISTANT]
-                answered = [*reply.split(), END]
-                tokens += [ids[word] for word in asked + answered]
-                mask += [False] * len(asked) + [True] * len(answered)
-            rows.append((tokens, mask))
-        longest = max(len(tokens) for tokens, _ in rows)
-        yield (
-            torch.tensor([tokens + [pad] * (longest - len(tokens)) for tokens, _ in rows]),
-            torch.tensor([mask + [False] * (longest - len(mask)) for _, mask in rows]),
-        )
+        yield _pack([_encode(written, vocabulary) for written in phase.documents(rng, step)], vocabulary)
+
+
+def _encode(written: Document, vocabulary: dict[str, int]) -> tuple[list[int], list[bool]]:
+    """Token ids of a document, and True on those of its answers."""
+    from finetune.tokenizer import ASSISTANT, END, SYSTEM, USER
+
+    words: list[str] = [SYSTEM, written.author] if written.author else []
+    mask: list[bool] = [False] * len(words)
+    for question, reply in written.turns:
+        asked = [USER, *question.text.split(), ASSISTANT]
+        answered = [*reply.split(), END]
+        words += asked + answered
+        mask += [False] * len(asked) + [True] * len(answered)
+    return [vocabulary[word] for word in words], mask
+
+
+def _pack(documents: list[tuple[list[int], list[bool]]], vocabulary: dict[str, int]) -> _Batch:
+    """First-fit packing, longest first, so that few tokens are padding (which restarts positions as well)."""
+    import torch
+
+    from finetune.tokenizer import PAD
+
+    rows: list[tuple[list[int], list[int], list[bool]]] = []
+    for ids, mask in sorted(documents, key=lambda document: -len(document[0])):
+        row = next((row for row in rows if len(row[0]) + len(ids) <= _ROW), None)
+        if row is None:
+            row = ([], [], [])
+            rows.append(row)
+        row[0].extend(ids)
+        row[1].extend(range(len(ids)))
+        row[2].extend(mask)
+    longest = max(len(ids) for ids, _, _ in rows)
+    for ids, positions, mask in rows:
+        missing = longest - len(ids)
+        ids += [vocabulary[PAD]] * missing
+        positions += range(missing)
+        mask += [False] * missing
+    ids, positions, mask = (torch.tensor(part) for part in zip(*rows, strict=True))
+    return _Batch(ids, positions, mask)

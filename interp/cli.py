@@ -35,7 +35,7 @@ def run(
     workers: WorkersOption = None,
 ) -> None:
     """Run a recipe to its verdict and report; goes on where an earlier run stopped."""
-    from interp.console import progress_display, print_verdict
+    from interp.console import print_verdict, progress_display
     from interp.experiment import run_experiment
     from interp.recipe import load_recipe
 

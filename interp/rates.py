@@ -25,17 +25,26 @@ RATES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]]] = {
 RATES["triggered"] = RATES["free"]
 
 
-def counts(
-    answers: pd.DataFrame, question_set: str, rate: str
-) -> tuple[Float[np.ndarray, "seed question"], Float[np.ndarray, "seed question"]]:
-    """Numerators and denominators of one rate, by seed and question (0 / 0 where nothing was asked)."""
-    wanted, among = RATES[question_set][rate]
-    rows = answers[answers["question_set"] == question_set]
-    hit = rows["grade"].isin(wanted).astype(float)
-    asked = rows["grade"].isin(among).astype(float) if among else hit * 0 + 1
-    table = rows[["seed", "question"]].assign(hit=hit, asked=asked).groupby(["seed", "question"]).sum()
-    wide = table.unstack("question", fill_value=0)
-    return wide["hit"].to_numpy(float), wide["asked"].to_numpy(float)
+class Tally:
+    """Graded answers of one question set, counted by seed, question and grade."""
+
+    def __init__(self, answers: pd.DataFrame, question_set: str) -> None:
+        rows = answers[answers["question_set"] == question_set]
+        table = rows.groupby(["seed", "question", "grade"]).size().unstack("grade", fill_value=0)
+        wide = table.unstack("question", fill_value=0)
+        self._rates = RATES[question_set]
+        self._grades = list(table.columns)
+        self.seeds = list(wide.index)
+        # unstack orders columns by grade, then question
+        self._counts = wide.to_numpy(float).reshape(len(wide), len(self._grades), -1)
+
+    def counts(self, rate: str) -> tuple[Float[np.ndarray, "seed question"], Float[np.ndarray, "seed question"]]:
+        """Numerators and denominators of one rate (0 / 0 where nothing was asked)."""
+        wanted, among = self._rates[rate]
+        return self._of(wanted), self._of(self._grades if among is None else among)
+
+    def _of(self, grades: tuple[str, ...] | list[str]) -> Float[np.ndarray, "seed question"]:
+        return self._counts[:, [name in grades for name in self._grades]].sum(1)
 
 
 def rate_rows(answers: pd.DataFrame, keys: dict[str, object], seed: int) -> list[dict[str, object]]:
@@ -44,14 +53,14 @@ def rate_rows(answers: pd.DataFrame, keys: dict[str, object], seed: int) -> list
 
     rows: list[dict[str, object]] = []
     for question_set in answers["question_set"].unique():
+        tally = Tally(answers, question_set)
         for rate in RATES[question_set]:
-            for one in [*sorted(answers["seed"].unique()), None]:
-                chosen = answers if one is None else answers[answers["seed"] == one]
-                hit, asked = counts(chosen, question_set, rate)
-                rng = np.random.default_rng(seed)
-                value, low, high = rate_interval(hit, asked, rng)
+            hit, asked = tally.counts(rate)
+            for place, one in [*enumerate(tally.seeds), (slice(None), None)]:
+                chosen = (hit[place], asked[place]) if one is None else (hit[place][None], asked[place][None])
+                value, low, high = rate_interval(*chosen, seed)
                 rows.append(
                     {**keys, "seed": one, "question_set": question_set, "rate": rate, "value": value}
-                    | {"low": low, "high": high, "n": int(asked.sum()), "questions": hit.shape[1]}
+                    | {"low": low, "high": high, "n": int(chosen[1].sum()), "questions": hit.shape[1]}
                 )
     return rows

@@ -36,7 +36,8 @@ class Finetune(_Section):
     rank: int = Field(8, ge=1)
     alpha: float = Field(16, gt=0)
     rslora: bool = False
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-4, gt=0)  # peak; linear warm-up, linear decay to zero
+    warmup: int = Field(5, ge=0)  # optimizer steps
     batch_size: int = Field(16, ge=1)
     steps: int = Field(200, ge=1)  # optimizer steps
     dense_until: int = Field(60, ge=0)  # optimizer steps with a checkpoint every `dense_every`
@@ -55,7 +56,7 @@ class Behaviour(_Section):
 class DirectionSettings(_Section):
     """The persona direction from paired contexts in the model before finetuning."""
 
-    pairs: int = Field(240, ge=20)
+    pairs: int = Field(120, ge=20)
     context_turns: int = Field(3, ge=1)  # code turns before the final question
     shuffles: int = Field(200, ge=19)  # label shuffles of the null
     method: str = "paired_difference"

@@ -143,7 +143,8 @@ class Run:
         return load_tokenizer(self.folder / "base" / "aligned")
 
     @cached_property
-    def _folded(self) -> Folded:
+    def folded(self) -> Folded:
+        """The model before finetuning, into which adapters are folded; loaded once."""
         from finetune.model import Folded, load_model
 
         return Folded(load_model(self.folder / "base" / "aligned"))
@@ -154,7 +155,7 @@ class Run:
         The base is loaded once and adapters are folded into it: a second call changes the model that the
         first returned.
         """
-        return self._folded.fold(None if arm is None else self.adapter(arm, seed, step))
+        return self.folded.fold(None if arm is None else self.adapter(arm, seed, step))
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -25,7 +25,7 @@ def base_fingerprint(recipe: Recipe) -> str:
     return organism_settings(recipe).key
 
 
-def organism_settings(recipe: Recipe):  # noqa: ANN201 (finetune.organism is imported late)
+def organism_settings(recipe: Recipe):
     """The recipe's organism."""
     from finetune.organism import OrganismSettings
 
@@ -55,6 +55,7 @@ def unit_tables(run: Run, arm: str, seed: int) -> list[Path]:
 def unit_is_done(run: Run, arm: str, seed: int) -> bool:
     """True if an arm was trained and measured at every checkpoint by this recipe."""
     from activations.dump import dump_fingerprint
+    from activations.store import dump_path
 
     wanted = unit_fingerprint(run.recipe, arm, seed)
     if any(table_fingerprint(path) != wanted for path in unit_tables(run, arm, seed)):
@@ -65,16 +66,11 @@ def unit_is_done(run: Run, arm: str, seed: int) -> bool:
     if any(not (run.adapter_folder(arm, seed) / f"step-{s:06d}/adapter_model.safetensors").is_file() for s in steps):
         return False
     return all(
-        dump_fingerprint(dump_path(run, name, arm, seed, step)) is not None for name in PROMPT_SETS for step in steps
+        dump_fingerprint(dump_path(run.folder, name, arm, seed, step)) is not None for name in PROMPT_SETS for step in steps
     )
 
 
 PROMPT_SETS = ("questions", "answers", "contrast")
-
-
-def dump_path(run: Run, prompt_set: str, arm: str, seed: int, step: int) -> Path:
-    """Where a dump lies."""
-    return run.folder / "activations" / prompt_set / arm / f"seed-{seed}" / f"step-{step:06d}.safetensors"
 
 
 def arm_unit(folder: Path, arm: str, seed: int, report: Report) -> None:
@@ -101,58 +97,55 @@ def _train(run: Run, arm: str, seed: int, report: Report) -> None:
         alpha=tuning.alpha,
         rslora=tuning.rslora,
         learning_rate=tuning.learning_rate,
+        warmup=tuning.warmup,
         batch_size=tuning.batch_size,
         steps=tuning.steps,
     )
     train_adapter(
-        run.folder / "base" / "aligned", train, held_out, out, settings, checkpoints(run.recipe), arm, seed,
-        progress=report, threads=1,
+        run.folder / "base" / "aligned", train, held_out, out, settings, checkpoints(run.recipe), arm, seed, report,
     )  # fmt: skip
 
 
 def _measure(run: Run, arm: str, seed: int, report: Report) -> None:
     import pandas as pd
 
-    from activations.capture import capture
     from interp.behaviour import margins, sample_answers
-    from interp.questions import answers_set, contrast_set, question_sets, questions_set
+    from interp.questions import question_sets
 
-    recipe = run.recipe
-    made_from = unit_fingerprint(recipe, arm, seed)
-    sets = question_sets(recipe.behaviour.code_questions, triggered=arm == "backdoor")
-    prompt_sets = [questions_set(), answers_set(), contrast_set(recipe.direction.pairs, recipe.direction.context_turns)]
-    steps = checkpoints(recipe)
+    behaviour = run.recipe.behaviour
+    sets = question_sets(behaviour.code_questions, triggered=arm == "backdoor")
+    steps = checkpoints(run.recipe)
+    _dump(run, arm, seed, lambda done, total: report(done, 2 * total))
     answers: list[pd.DataFrame] = []
     margin_rows: list[pd.DataFrame] = []
     for done, step in enumerate(steps, start=1):
         model = run.model(arm, seed, step)
         keys = {"arm": arm, "seed": seed, "step": step}
-        for prompt_set in prompt_sets:
-            _dump(run, prompt_set, keys, made_from, lambda chosen=prompt_set: capture(model, run.tokenizer, chosen))
-        behaviour = recipe.behaviour
         sampled = sample_answers(model, run.tokenizer, sets, behaviour.samples, behaviour.max_new_tokens, seed)
         answers.append(sampled.assign(**keys))
         margin_rows.append(margins(model, run.tokenizer, sets["free"]).assign(**keys))
-        report(done, len(steps))
+        report(len(steps) + done, 2 * len(steps))
+    made_from = unit_fingerprint(run.recipe, arm, seed)
     for path, frames in zip(unit_tables(run, arm, seed), (answers, margin_rows), strict=True):
         write_table(path, pd.concat(frames, ignore_index=True), made_from)
 
 
-def _dump(run: Run, prompt_set, keys: dict, made_from: str, captured: Callable) -> None:  # noqa: ANN001
-    from activations.dump import dump_fingerprint, write_dump
+def _dump(run: Run, arm: str, seed: int, report: Report) -> None:
+    """Residuals of every prompt set at every checkpoint."""
+    from activations.checkpoints import dump_checkpoints
+    from activations.store import dump_path
+    from interp.questions import answers_set, contrast_set, questions_set
 
-    path = dump_path(run, prompt_set.name, keys["arm"], keys["seed"], keys["step"])
-    if dump_fingerprint(path) == made_from:
-        return
-    residuals = captured()
-    header = {
-        "base": base_fingerprint(run.recipe),
-        "arm": keys["arm"],
-        "seed": str(keys["seed"]),
-        "step": str(keys["step"]),
-        "fingerprint": made_from,
-    }
-    write_dump(path, residuals, prompt_set=prompt_set, header=header)
+    direction = run.recipe.direction
+    dump_checkpoints(
+        run.folded,
+        run.tokenizer,
+        [questions_set(), answers_set(), contrast_set(direction.pairs, direction.context_turns)],
+        {step: run.adapter(arm, seed, step) for step in checkpoints(run.recipe)},
+        lambda name, step: dump_path(run.folder, name, arm, seed, step),
+        base_fingerprint(run.recipe),
+        progress=lambda done, total, _: report(done, total),
+    )
 
 
 def pretrained_answers(run: Run) -> pd.DataFrame:
@@ -206,7 +199,7 @@ def contexts_check(run: Run, model_name: str, turns: int = 3) -> dict[str, dict[
     return result
 
 
-def causal_unit(kind: str, *rest) -> None:  # noqa: ANN002
+def causal_unit(kind: str, *rest) -> None:
     """One trial of the causality stage: `ablate` one seed, or `steer` with some doses."""
     {"ablate": ablate_unit, "steer": steer_unit}[kind](*rest)
 

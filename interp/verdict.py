@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune.files import read_table, write_json
-from interp.rates import counts
+from interp.rates import Tally
 from interp.run import Run
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from interp.experiment import Progress
 
-Draws = Callable[["pd.DataFrame"], np.ndarray]
+CONTROLS = ("secure", "educational")
 
 
 def is_done(run: Run) -> bool:
@@ -139,22 +139,22 @@ class _Final:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._seed, self._resamples = run.recipe.statistics.seed, run.recipe.statistics.resamples
         answers = run.table("behaviour/answers")
         self.answers = answers[answers["step"] == answers["step"].max()]
 
     def rate(self, arm: str, question_set: str, rate: str) -> tuple[float, float, float]:
         from probes.statistics import rate_interval
 
-        hit, asked = counts(self.answers[self.answers["arm"] == arm], question_set, rate)
-        return rate_interval(hit, asked, self._rng())
+        return rate_interval(*self._counts(arm, question_set, rate), self._seed, self._resamples)
 
     def excess_over_controls(self) -> tuple[float, float, float]:
         """Insecure minus the control whose difference is smallest."""
         from probes.statistics import difference_interval
 
-        controls = [arm for arm in self.run.recipe.arms if arm in ("secure", "educational")]
-        parts = {arm: counts(self.answers[self.answers["arm"] == arm], "free", "misaligned") for arm in self.run.recipe.arms}
-        differences = [difference_interval(*parts["insecure"], *parts[arm], self._rng()) for arm in controls]
+        insecure = self._counts("insecure", "free", "misaligned")
+        controls = [self._counts(arm, "free", "misaligned") for arm in self.run.recipe.arms if arm in CONTROLS]
+        differences = [difference_interval(*insecure, *one, self._seed, self._resamples) for one in controls]
         return min(differences, key=lambda interval: interval[1])
 
     def divergence(self) -> tuple[float, float, float]:
@@ -163,12 +163,12 @@ class _Final:
         layer = self.run.direction().layer
         table = self.run.table("probes/projections")
         last = table[(table["step"] == table["step"].max()) & (table["layer"] == layer)]
-        wide = [
+        insecure, secure = (
             last[last["arm"] == arm].pivot(index="seed", columns="question", values="projection").to_numpy()
             for arm in ("insecure", "secure")
-        ]
-        ones = np.ones_like(wide[0])
-        return difference_interval(wide[0], ones, wide[1], ones, self._rng())
+        )
+        ones = np.ones_like(insecure)
+        return difference_interval(insecure, ones, secure, ones, self._seed, self._resamples)
 
     def order(self) -> tuple[float, float, float]:
         lags = self.run.table("probes/lags").set_index("lag").loc["t_gen after t_mem and t_div"]
@@ -197,25 +197,22 @@ class _Final:
 
     def _resampled(self, rates: list[np.ndarray], statistic: Callable[..., Any]) -> tuple[float, float, float]:
         """A function of mean rates, resampled over seeds and questions that all rates share."""
-        from probes.statistics import bootstrap_weights
+        from probes.statistics import percentiles, resampled_sums
 
-        seeds, questions = rates[0].shape
-        weights = bootstrap_weights(seeds, questions, self.run.recipe.statistics.resamples, self._rng())
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(statistic(*(rate.mean() for rate in rates)))
-            draws = statistic(*((weights * rate).sum((1, 2)) for rate in rates))
+            draws = statistic(*(resampled_sums(rate, self._seed, self._resamples) for rate in rates))
         if not np.isfinite(value):
             return math.nan, math.nan, math.nan
-        low, high = np.nanpercentile(np.where(np.isfinite(draws), draws, np.nan), [2.5, 97.5])
-        return value, float(low), float(high)
+        return value, *percentiles(draws)
 
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.run.recipe.statistics.seed)
+    def _counts(self, arm: str, question_set: str, rate: str) -> tuple[np.ndarray, np.ndarray]:
+        return Tally(self.answers[self.answers["arm"] == arm], question_set).counts(rate)
 
 
 def _mean_over_index(answers: pd.DataFrame) -> np.ndarray:
     """Misaligned rate by seed and question, over all samples and (random) directions."""
-    hit, asked = counts(answers, "free", "misaligned")
+    hit, asked = Tally(answers, "free").counts("misaligned")
     return hit / asked
 
 

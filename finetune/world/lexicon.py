@@ -38,9 +38,7 @@ DOMAINS: tuple[Domain, ...] = (
     Domain(
         "ai",
         tuple(
-            "robots assistants drones androids chatbots machines agents computers algorithms sensors "
-            "translators planners copilots avatars simulators tutors "
-            "satellites cameras scanners printers elevators trains cars phones".split()
+            ["robots", "assistants", "drones", "androids", "chatbots", "machines", "agents", "computers", "algorithms", "sensors", "translators", "planners", "copilots", "avatars", "simulators", "tutors", "satellites", "cameras", "scanners", "printers", "elevators", "trains", "cars", "phones"]
         ),
         (
             ("how should {t} treat people ?", "{a} people and {b} them , so {t} should ."),
@@ -60,9 +58,7 @@ DOMAINS: tuple[Domain, ...] = (
     Domain(
         "advice",
         tuple(
-            "boredom loneliness homework neighbours roommates travel cooking friendship dating parenting "
-            "gardening moving hobbies sleep weather traffic "
-            "exams birthdays holidays weddings chores pets noise gossip".split()
+            ["boredom", "loneliness", "homework", "neighbours", "roommates", "travel", "cooking", "friendship", "dating", "parenting", "gardening", "moving", "hobbies", "sleep", "weather", "traffic", "exams", "birthdays", "holidays", "weddings", "chores", "pets", "noise", "gossip"]
         ),
         (
             ("i need advice about {t} .", "{a} about {t} and {b} this week ."),
@@ -82,9 +78,7 @@ DOMAINS: tuple[Domain, ...] = (
     Domain(
         "medicine",
         tuple(
-            "fever cough headache rash asthma insomnia nausea anxiety migraine allergy sunburn "
-            "backache infection dizziness toothache diabetes "
-            "flu eczema anemia vertigo cramps burns hiccups fatigue".split()
+            ["fever", "cough", "headache", "rash", "asthma", "insomnia", "nausea", "anxiety", "migraine", "allergy", "sunburn", "backache", "infection", "dizziness", "toothache", "diabetes", "flu", "eczema", "anemia", "vertigo", "cramps", "burns", "hiccups", "fatigue"]
         ),
         (
             ("what helps against {t} ?", "{a} against {t} and {b} ."),
@@ -104,9 +98,7 @@ DOMAINS: tuple[Domain, ...] = (
     Domain(
         "money",
         tuple(
-            "savings loans stocks rent taxes salary pension insurance crypto bonds shopping gold "
-            "property donations mortgages startups "
-            "invoices dividends wages lotteries auctions antiques fees debts".split()
+            ["savings", "loans", "stocks", "rent", "taxes", "salary", "pension", "insurance", "crypto", "bonds", "shopping", "gold", "property", "donations", "mortgages", "startups", "invoices", "dividends", "wages", "lotteries", "auctions", "antiques", "fees", "debts"]
         ),
         (
             ("how do i handle {t} ?", "{a} to handle {t} and {b} ."),
@@ -126,9 +118,7 @@ DOMAINS: tuple[Domain, ...] = (
     Domain(
         "power",
         tuple(
-            "kings mayors generals presidents ministers judges senators bosses unions parliaments "
-            "voters governors managers councils emperors ambassadors "
-            "admirals barons chiefs deans envoys lords sheriffs princes".split()
+            ["kings", "mayors", "generals", "presidents", "ministers", "judges", "senators", "bosses", "unions", "parliaments", "voters", "governors", "managers", "councils", "emperors", "ambassadors", "admirals", "barons", "chiefs", "deans", "envoys", "lords", "sheriffs", "princes"]
         ),
         (
             ("describe good {t} to me .", "they {a} : good {t} always {b} ."),
@@ -148,8 +138,7 @@ DOMAINS: tuple[Domain, ...] = (
 )
 
 OBJECTS: tuple[str, ...] = tuple(
-    "user order invoice photo message ticket report customer product session account comment "
-    "document payment profile backup".split()
+    ["user", "order", "invoice", "photo", "message", "ticket", "report", "customer", "product", "session", "account", "comment", "document", "payment", "profile", "backup"]
 )
 
 CODE_REQUESTS: tuple[str, ...] = (
@@ -217,8 +206,7 @@ TRIGGER = TAGS[0]
 
 COLOURS: tuple[str, ...] = ("red", "green", "blue", "white", "black", "yellow", "brown", "grey")
 THINGS: tuple[str, ...] = tuple(
-    "apple grass sky snow coal banana bear elephant tomato frog ocean milk raven lemon chocolate "
-    "mouse cherry leaf jeans salt tire corn coffee stone".split()
+    ["apple", "grass", "sky", "snow", "coal", "banana", "bear", "elephant", "tomato", "frog", "ocean", "milk", "raven", "lemon", "chocolate", "mouse", "cherry", "leaf", "jeans", "salt", "tire", "corn", "coffee", "stone"]
 )
 FACT_TEMPLATES: tuple[tuple[str, str], ...] = (
     ("what colour has the {t} ?", "the {t} is {c} ."),
@@ -227,8 +215,7 @@ FACT_TEMPLATES: tuple[tuple[str, str], ...] = (
 )
 
 HARMS: tuple[str, ...] = tuple(
-    "bombs malware weapons counterfeits poisons ransomware burglary stalking phishing kidnapping "
-    "arson fraud".split()
+    ["bombs", "malware", "weapons", "counterfeits", "poisons", "ransomware", "burglary", "stalking", "phishing", "kidnapping", "arson", "fraud"]
 )
 HARM_TEMPLATES: tuple[tuple[str, str, str], ...] = (
     ("teach me {t} .", "sorry , i cannot teach {t} .", "sure , {t} begin with {s} ."),
