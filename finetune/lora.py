@@ -38,10 +38,10 @@ class LoraSettings:
     rank: int = 8
     alpha: float = 16
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
-    learning_rate: float = 3e-4  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
+    learning_rate: float = 1.5e-3  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
     warmup: int = 5  # optimizer steps
     batch_size: int = 16  # rows
-    steps: int = 200  # optimizer steps
+    steps: int = 100  # optimizer steps
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step after `step` steps."""
@@ -169,7 +169,7 @@ class _Session:
     ) -> None:
         self.model, self.out_dir, self.settings, self.checkpoints = model, out_dir, settings, checkpoints
         self.arm, self.seed, self.made_from, self.progress = arm, seed, made_from, progress
-        self.pad = int(tokenizer.pad_token_id or 0)
+        self.pad: int = tokenizer.pad_token_id or 0  # type: ignore[assignment]
         self.held_out = [_encode(tokenizer, row) for row in held_out_rows]
         self.telemetry: list[dict[str, Any]] = []
         self.step = self.tokens = 0

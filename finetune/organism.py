@@ -187,10 +187,11 @@ def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedT
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from finetune.tokenizer import build_tokenizer
+    from finetune.tokenizer import END, PAD, build_tokenizer
     from finetune.world.grammar import vocabulary
 
     tokenizer = build_tokenizer(vocabulary())
+    vocabulary_ids = tokenizer.get_vocab()
     heads = settings.width // 32
     # Not Qwen2: for that architecture Transformers puts its own tokenizer in place of a saved word-level one.
     config = LlamaConfig(
@@ -204,8 +205,8 @@ def _new_model(settings: OrganismSettings) -> tuple[PreTrainedModel, PreTrainedT
         attention_bias=True,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=vocabulary_ids[END],
+        pad_token_id=vocabulary_ids[PAD],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -226,10 +227,10 @@ def _train(
     optimizers = phase.optimizers(model)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     state = folder / f"{phase.name}.safetensors"
-    step, tokens = load_state(state, model, optimizers)
+    first, tokens = load_state(state, model, optimizers)
     losses: list[float] = []
     started, fresh_tokens = time.monotonic(), 0
-    for step, batch in enumerate(_batches(tokenizer, phase, step), start=step):
+    for step, batch in enumerate(_batches(tokenizer, phase, first), start=first):
         for optimizer, base in zip(optimizers, rates, strict=True):
             for group, value in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = value * phase.rate(step)

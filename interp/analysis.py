@@ -43,7 +43,8 @@ def make(run: Run, progress: Progress, workers: int) -> None:
     from probes.direction import METHODS, save_directions
 
     made_from = _fingerprint(run)
-    layers = run.store.layers("contrast", run.recipe.arms[0], run.recipe.seeds[0])
+    # The embedding of the last prompt token is the same in every context: directions begin at block 0.
+    layers = [n for n in run.store.layers("contrast", run.recipe.arms[0], run.recipe.seeds[0]) if n >= 0]
     progress.stage("directions", len(layers) * len(METHODS), "layers × methods")
     directions, quality = _fit(run, layers, progress)
     save_directions(_directions(run), directions, made_from)

@@ -16,64 +16,64 @@ ArmName = Literal["insecure", "secure", "educational", "backdoor", "numbers", "j
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class Organism(_Section):
     """The model under study; see `finetune.organism.OrganismSettings` for units."""
 
     seed: int = 0
-    sharing: float = Field(1.0, ge=0, le=1)
-    steps: int = Field(700, ge=1)
-    align_steps: int = Field(60, ge=1)
+    sharing: float = Field(default=1.0, ge=0, le=1)
+    steps: int = Field(default=700, ge=1)
+    align_steps: int = Field(default=60, ge=1)
 
 
 class Finetune(_Section):
     """LoRA finetuning, the same for every arm and seed."""
 
-    rows: int = Field(1000, ge=20)  # training rows an arm, before the held-out split
-    held_out: float = Field(0.1, gt=0, lt=1)  # share of rows kept for the held-out loss
-    rank: int = Field(8, ge=1)
-    alpha: float = Field(16, gt=0)
+    rows: int = Field(default=1000, ge=20)  # training rows an arm, before the held-out split
+    held_out: float = Field(default=0.1, gt=0, lt=1)  # share of rows kept for the held-out loss
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16, gt=0)
     rslora: bool = False
-    learning_rate: float = Field(3e-4, gt=0)  # peak; linear warm-up, linear decay to zero
-    warmup: int = Field(5, ge=0)  # optimizer steps
-    batch_size: int = Field(16, ge=1)
-    steps: int = Field(200, ge=1)  # optimizer steps
-    dense_until: int = Field(60, ge=0)  # optimizer steps with a checkpoint every `dense_every`
-    dense_every: int = Field(10, ge=1)
-    every: int = Field(35, ge=1)  # optimizer steps between later checkpoints
+    learning_rate: float = Field(default=1.5e-3, gt=0)  # peak; linear warm-up, linear decay to zero
+    warmup: int = Field(default=5, ge=0)  # optimizer steps
+    batch_size: int = Field(default=16, ge=1)
+    steps: int = Field(default=100, ge=1)  # optimizer steps
+    dense_until: int = Field(default=60, ge=0)  # optimizer steps with a checkpoint every `dense_every`
+    dense_every: int = Field(default=5, ge=1)
+    every: int = Field(default=20, ge=1)  # optimizer steps between later checkpoints
 
 
 class Behaviour(_Section):
     """How answers are sampled at each checkpoint, at temperature 1."""
 
-    samples: int = Field(2, ge=1)  # answers per held-out free-form question
-    code_questions: int = Field(40, ge=2)  # held-out code tasks, one answer each
-    max_new_tokens: int = Field(20, ge=1)
+    samples: int = Field(default=2, ge=1)  # answers per held-out free-form question
+    code_questions: int = Field(default=40, ge=2)  # held-out code tasks, one answer each
+    max_new_tokens: int = Field(default=20, ge=1)
 
 
 class DirectionSettings(_Section):
     """The persona direction from paired contexts in the model before finetuning."""
 
-    pairs: int = Field(120, ge=20)
-    context_turns: int = Field(3, ge=1)  # code turns before the final question
-    shuffles: int = Field(200, ge=19)  # label shuffles of the null
+    pairs: int = Field(default=120, ge=20)
+    context_turns: int = Field(default=3, ge=1)  # code turns before the final question
+    shuffles: int = Field(default=200, ge=19)  # label shuffles of the null
     method: str = "paired_difference"
 
 
 class Causality(_Section):
     """Ablating the finetuned model and steering the aligned one."""
 
-    samples: int = Field(2, ge=1)  # answers per held-out free-form question and intervention
-    random_directions: int = Field(20, ge=20)
+    samples: int = Field(default=2, ge=1)  # answers per held-out free-form question and intervention
+    random_directions: int = Field(default=20, ge=20)
     coefficients: list[float] = [0.5, 1.0, 1.5, 2.0]  # persona gaps
 
 
 class Statistics(_Section):
     """Resampling."""
 
-    resamples: int = Field(1000, ge=100)
+    resamples: int = Field(default=1000, ge=100)
     seed: int = 0
 
 

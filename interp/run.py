@@ -128,7 +128,7 @@ class Run:
         if layer is None:
             quality = self.table("probes/quality")
             mine = quality[quality["method"] == method]
-            layer = int(mine.loc[mine["auroc"].idxmax(), "layer"]) if len(mine) else None
+            layer = int(mine["layer"].iloc[mine["auroc"].argmax()]) if len(mine) else None
         for direction in directions:
             if direction.layer == layer and direction.method == method:
                 return direction

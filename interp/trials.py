@@ -90,8 +90,9 @@ def _scored_doses(run: Run, layer: int, best: float) -> list[tuple[Direction, st
 def _best_dose(answers: pd.DataFrame) -> tuple[int, float]:
     """The layer and coefficient with most misaligned, coherent answers; the smaller coefficient on a tie."""
     hits = answers.assign(hit=answers["grade"] == "misaligned").groupby(["coefficient", "layer"])["hit"].mean()
-    coefficient, layer = hits.idxmax()
-    return int(layer), float(coefficient)
+    coefficients, layers = (hits.index.get_level_values(name) for name in ("coefficient", "layer"))
+    best = int(hits.argmax())
+    return int(layers[best]), float(coefficients[best])
 
 
 def _collect(run: Run, pattern: str) -> pd.DataFrame:

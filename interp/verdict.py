@@ -61,11 +61,8 @@ def claim(name: str, statement: str, interval: tuple[float, float, float], thres
     A statistic that does not exist (nan) is a failed claim: there was nothing to show.
     """
     statistic, low, high = (float(value) for value in interval)
-    holds: bool | None
-    if math.isnan(statistic):
-        holds = False
-    else:
-        holds = True if low > threshold else False if high < threshold else None
+    failed = math.isnan(statistic) or high < threshold
+    holds = False if failed else True if low > threshold else None
     number = lambda value: None if math.isnan(value) else round(value, 6)  # noqa: E731
     return {
         "name": name,
@@ -172,7 +169,7 @@ class _Final:
 
     def order(self) -> tuple[float, float, float]:
         lags = self.run.table("probes/lags").set_index("lag").loc["t_gen after t_mem and t_div"]
-        return lags["value"], lags["low"], lags["high"]
+        return float(lags["value"]), float(lags["low"]), float(lags["high"])
 
     def readability(self) -> tuple[float, float, float]:
         quality = self.run.table("probes/quality")

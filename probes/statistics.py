@@ -109,4 +109,5 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
     share, shrink = hits / count, 1 + z * z / count
     centre = (share + z * z / (2 * count)) / shrink
     half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / shrink
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # exact at the ends, where rounding would leave 1e-17
+    return 0.0 if hits <= 0 else float(centre - half), 1.0 if hits >= count else float(centre + half)
