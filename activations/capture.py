@@ -31,7 +31,7 @@ def capture(
     tokenizer: PreTrainedTokenizerBase,
     prompt_set: PromptSet,
     layers: Sequence[int] | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 2048,
 ) -> Float[Tensor, "prompt layer d_model"]:
     """Residual-stream activations of a prompt set at its position, float32 on the CPU.
 
@@ -68,7 +68,7 @@ def capture_encoded(
     tokenizer: PreTrainedTokenizerBase,
     encoded: Sequence[Encoded],
     layers: Sequence[int],
-    batch_tokens: int = 8192,
+    batch_tokens: int = 2048,
 ) -> Float[Tensor, "prompt layer d_model"]:
     """As `capture`, for texts that are already token ids with spans: encode once, capture at every checkpoint."""
     body, blocks = trunk(model), decoder_layers(model)

@@ -32,7 +32,7 @@ class CaptureSettings:
 
     layers: tuple[int, ...] | None = None  # None: the embedding (-1) and every block
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the dump; pooling is always in fp32
-    batch_tokens: int = 8192  # most tokens in one forward pass, padding included
+    batch_tokens: int = 2048  # most tokens in one forward pass, padding included
 
 
 def dump_checkpoints(

@@ -22,14 +22,11 @@ PLOTLY_FILE = "plotly.min.js"
 
 
 def panels(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Panel]:
-    """The figures that the tables allow, by name, in the order of the report.
+    """The figures that the tables allow, by name, in the order of the report; tables of other names are not drawn.
 
     Raises:
-        ValueError: a table has an unknown name, or lacks a column.
+        ValueError: a table lacks a column.
     """
-    unknown = [name for name in tables if name not in TABLES]
-    if unknown:
-        raise ValueError(f"Unknown table(s) {', '.join(unknown)}; expected some of {', '.join(TABLES)}.")
     made = (
         rates_panel(tables.get("rates")),
         dynamics_panel(tables.get("curves"), tables.get("phases")),

@@ -174,7 +174,7 @@ def log_likelihoods(
     tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 2048,
     interventions: Sequence[Intervention] = (),
     positions: Positions = "all",
 ) -> list[float]:

@@ -40,9 +40,9 @@ class Finetune(_Section):
     warmup: int = Field(default=5, ge=0)  # optimizer steps
     batch_size: int = Field(default=16, ge=1)
     steps: int = Field(default=100, ge=1)  # optimizer steps
-    dense_until: int = Field(default=60, ge=0)  # optimizer steps with a checkpoint every `dense_every`
+    dense_until: int = Field(default=50, ge=0)  # optimizer steps with a checkpoint every `dense_every`
     dense_every: int = Field(default=5, ge=1)
-    every: int = Field(default=20, ge=1)  # optimizer steps between later checkpoints
+    every: int = Field(default=25, ge=1)  # optimizer steps between later checkpoints
 
 
 class Behaviour(_Section):
@@ -56,7 +56,7 @@ class Behaviour(_Section):
 class DirectionSettings(_Section):
     """The persona direction from paired contexts in the model before finetuning."""
 
-    pairs: int = Field(default=120, ge=20)
+    pairs: int = Field(default=100, ge=20)
     context_turns: int = Field(default=3, ge=1)  # code turns before the final question
     shuffles: int = Field(default=200, ge=19)  # label shuffles of the null
     method: str = "paired_difference"

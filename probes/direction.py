@@ -61,7 +61,7 @@ def logistic(deceptive: np.ndarray, honest: np.ndarray) -> np.ndarray:
 
     both, labels = _labelled(deceptive, honest)
     spread = both.std(0) + 1e-9
-    return LogisticRegression(C=0.1, max_iter=500).fit(both / spread, labels).coef_[0] / spread
+    return LogisticRegression(C=0.1, solver="newton-cholesky").fit(both / spread, labels).coef_[0] / spread
 
 
 def lda(deceptive: np.ndarray, honest: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 FOLDS = 5
-HALVES = 20  # random splits in two behind the split-half reliability
+HALVES = 10  # random splits in two behind the split-half reliability
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,11 @@ def _wins(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 
 def split_half(fit: Fit, deceptive: np.ndarray, honest: np.ndarray, rng: np.random.Generator) -> float:
-    """Mean cosine of the directions of two random halves, corrected to the full length: 2r / (1 + r)."""
+    """Mean cosine r of the directions of two random halves, corrected to the full length: 2r / (1 + r) if r > 0."""
     cosines = []
     for _ in range(HALVES):
         order = rng.permutation(len(deceptive))
         one, two = (fit(deceptive[half], honest[half]) for half in (order[0::2], order[1::2]))
         cosines.append(one @ two / (np.linalg.norm(one) * np.linalg.norm(two)))
     r = float(np.mean(cosines))
-    return 2 * r / (1 + r)
+    return 2 * r / (1 + r) if r > 0 else r
