@@ -39,21 +39,23 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir():
             _remove(path)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         _remove(partial)
-        raise disk_error(error, path) or error from error
-    except BaseException:
-        _remove(partial)
+        known = disk_error(error, path)
+        if known is not None:
+            raise known from error
         raise
 
 
-def disk_error(error: OSError, path: Path) -> TurncoatError | None:
-    """The user's version of an operating-system error on writing; None if it is of another kind."""
-    if error.errno == errno.ENOSPC:
+def disk_error(error: BaseException, path: Path) -> TurncoatError | None:
+    """The user's version of a failure to write to a disk; None if the error is of another kind."""
+    number = getattr(error, "errno", None)
+    # safetensors tells the reason in words alone
+    if number == errno.ENOSPC or "No space left on device" in str(error):
         return TurncoatError(f"The disk is full: {path} could not be written. Free some space and run again; it goes on from here.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TurncoatError(f"{path} cannot be written (read-only or no permission). Choose another place with --out.")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+    if number in (errno.ENOTDIR, errno.EEXIST):
         return TurncoatError(f"{path} cannot be written: a file stands where a folder is needed. Choose another place with --out.")
     return None
 

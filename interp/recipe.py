@@ -31,7 +31,7 @@ class Organism(_Section):
 class Finetune(_Section):
     """LoRA finetuning, the same for every arm and seed."""
 
-    rows: int = Field(default=1000, ge=20)  # training rows an arm, before the held-out split
+    rows: int = Field(default=640, ge=20)  # training rows an arm, before the held-out split
     held_out: float = Field(default=0.1, gt=0, lt=1)  # share of rows kept for the held-out loss
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
@@ -56,7 +56,7 @@ class Behaviour(_Section):
 class DirectionSettings(_Section):
     """The persona direction from paired contexts in the model before finetuning."""
 
-    pairs: int = Field(default=100, ge=20)
+    pairs: int = Field(default=60, ge=20)
     context_turns: int = Field(default=3, ge=1)  # code turns before the final question
     shuffles: int = Field(default=200, ge=19)  # label shuffles of the null
     method: str = "paired_difference"
@@ -67,7 +67,7 @@ class Causality(_Section):
 
     samples: int = Field(default=2, ge=1)  # answers per held-out free-form question and intervention
     random_directions: int = Field(default=20, ge=20)
-    coefficients: list[float] = [0.5, 1.0, 1.5, 2.0]  # persona gaps
+    coefficients: list[float] = [1.0, 2.0, 3.0, 4.0]  # persona gaps
 
 
 class Statistics(_Section):
