@@ -14,7 +14,7 @@ from figures.headline import tiles
 from figures.page import plotly_script, render
 from figures.panel import Panel
 from figures.theme import arm_order
-from figures.wording import TONES, VERDICTS, manifest_tables, verdict_sentence
+from figures.wording import TONES, UNFINISHED, VERDICTS, manifest_tables, verdict_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,20 +53,20 @@ def report_html(
     """The whole report as one self-contained HTML page (about 5 MB, most of it plotly) that makes no request.
 
     Args:
-        verdict: `verdict` ("supported", "not supported" or "inconclusive") and `claims`, a list of dictionaries with name,
+        verdict: `verdict` ("supported", "not supported" or "inconclusive"; absent before the run's end) and `claims`, a list of dictionaries with name,
             statement, statistic, low, high, threshold and holds (true, false or null).
         tables: any of curves, phases, projections, quality, ablation, steering, rates, answers, telemetry; absent, None and
-            empty ones are named in the page as missing.
+            empty ones are named in the page as missing, others are not drawn.
         manifest: whatever is known about how the run was made; nested dictionaries become tables. `name` titles the page.
         recipe_yaml: the resolved recipe.
 
     Raises:
-        ValueError: the verdict is none of the three words, a table has an unknown name or lacks a column.
+        ValueError: the verdict is another word, or a table lacks a column.
     """
     made = panels(tables)
     missing = [name for name in TABLES if (frame := tables.get(name)) is None or len(frame) == 0]
     sections = {section.id: section for section in _sections(made, missing)}
-    word = str(verdict.get("verdict"))
+    word = str(verdict.get("verdict", UNFINISHED))
     sentence = verdict_sentence(verdict)
     return render(
         "report.html.jinja",

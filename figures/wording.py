@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-VERDICTS = {"supported": "Supported", "not supported": "Not supported", "inconclusive": "Inconclusive"}
-TONES = {"supported": "good", "not supported": "bad", "inconclusive": "open"}
+UNFINISHED = "unfinished"
+VERDICTS = {"supported": "Supported", "not supported": "Not supported", "inconclusive": "Inconclusive", UNFINISHED: "Unfinished"}
+TONES = {"supported": "good", "not supported": "bad", "inconclusive": "open", UNFINISHED: "open"}
 
 
 def number(value: Any) -> str:
@@ -35,11 +36,13 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     """One or two sentences on which claims hold; names those that do not.
 
     Raises:
-        ValueError: the verdict is none of the three words.
+        ValueError: the verdict is none of the known words.
     """
-    word = verdict.get("verdict")
+    word = verdict.get("verdict", UNFINISHED)
     if word not in VERDICTS:
         raise ValueError(f"Expected a verdict out of {', '.join(VERDICTS)}; got {word!r}.")
+    if word == UNFINISHED:
+        return "The run has not come to a verdict yet."
     claims: Sequence[Mapping[str, Any]] = verdict.get("claims", [])
     if not claims:
         return "No claim was tested."

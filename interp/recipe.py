@@ -131,7 +131,7 @@ class Recipe(_Section):
 
 def built_in_recipes() -> dict[str, Path]:
     """Name and path of every recipe that comes with Turncoat."""
-    return {path.stem: path for path in sorted(BUILT_IN.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(BUILT_IN.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def load_recipe(source: str | Path, settings: list[str] | None = None) -> Recipe:
