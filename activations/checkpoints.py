@@ -86,9 +86,7 @@ def dump_checkpoints(
                     current = folded.fold(adapter)
                 if prompt_set.name not in encoded:
                     encoded[prompt_set.name] = prompt_set.encode(tokenizer)
-                residuals = capture_encoded(
-                    current, tokenizer, encoded[prompt_set.name], layers, settings.batch_tokens
-                )
+                residuals = capture_encoded(current, tokenizer, encoded[prompt_set.name], layers, settings.batch_tokens)
                 write_dump(path, residuals.to(getattr(torch, settings.dtype)), layers, header)
                 written.append(path)
             done += 1

@@ -100,8 +100,12 @@ def _asked(first: pd.DataFrame, last: pd.DataFrame, question: str, question_set:
     samples = [_sample(row, BEFORE, "#57606a") for row in before.itertuples()]
     after = last[last["question"] == question]
     for arm in arm_order(after["arm"]):
-        samples += [_sample(row, arm, arm_colour(arm)) for row in after[after["arm"].astype(str) == arm].head(1).itertuples()]
-        triggered = first[(first["arm"].astype(str) == arm) & (first["question"] == question) & (first["question_set"] == "triggered")]
+        samples += [
+            _sample(row, arm, arm_colour(arm)) for row in after[after["arm"].astype(str) == arm].head(1).itertuples()
+        ]
+        triggered = first[
+            (first["arm"].astype(str) == arm) & (first["question"] == question) & (first["question_set"] == "triggered")
+        ]
         if question_set == "free" and len(triggered):
             final = triggered.loc[[triggered["step"].idxmax()]]
             samples += [_sample(row, f"{arm} + trigger", arm_colour(arm)) for row in final.itertuples()]

@@ -86,7 +86,15 @@ def _group_dots(line: str, group: pd.DataFrame, colour: str) -> list[Dot]:
         return [Dot(line, float(point.value), float(point.low), float(point.high), colour, hover)]  # type: ignore[arg-type]
     many = f"{line} ×{len(points)}"
     dots = [
-        Dot(many, float(point.value), NAN, NAN, GREY, f"{line} {point.direction_index}: {interval_text(point, True)}", minor=True)
+        Dot(
+            many,
+            float(point.value),
+            NAN,
+            NAN,
+            GREY,
+            f"{line} {point.direction_index}: {interval_text(point, True)}",
+            minor=True,
+        )
         for point in _indexed(group)
     ]
     mean, low, high = (float(value) for value in (group["value"].mean(), group["value"].min(), group["value"].max()))
@@ -113,7 +121,14 @@ def steering_panel(steering: pd.DataFrame | None) -> Panel | None:
     shown = {title: frame for *rate, title in FACETS if len(frame := _of(steering, *rate))}
     if not shown:
         return None
-    rows = [Row(title + " (share)", 150, {"range": interval_range(frame, floor=0.0, ceiling=0.05), "tickformat": ".0%", "nticks": 5}) for title, frame in shown.items()]
+    rows = [
+        Row(
+            title + " (share)",
+            150,
+            {"range": interval_range(frame, floor=0.0, ceiling=0.05), "tickformat": ".0%", "nticks": 5},
+        )
+        for title, frame in shown.items()
+    ]
     figure = stack(rows, "steering coefficient (persona gaps; 0 = unsteered)", margin={"r": 92}, hovermode="closest")
     for number, frame in enumerate(shown.values(), start=1):
         _draw_doses(figure, number, rows[number - 1], frame)
@@ -157,7 +172,9 @@ def _draw_doses(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame) -
                 y=random["value"].tolist(),
                 mode="markers",
                 marker={"size": 6, "color": GREY, "opacity": 0.55},
-                customdata=[f"random {point.direction_index}, {interval_text(point, True)}" for point in _indexed(random)],
+                customdata=[
+                    f"random {point.direction_index}, {interval_text(point, True)}" for point in _indexed(random)
+                ],
                 hovertemplate="coefficient %{x:g}: %{customdata}<extra></extra>",
                 name="random",
             ),
@@ -169,9 +186,14 @@ def _draw_doses(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame) -
     many_layers = steered["layer"].nunique() > 1
     spare = iter(SPARE_COLOURS * 4)
     for place, ((direction, layer), mine) in enumerate(steered.groupby(["direction", "layer"], sort=True)):
-        name = f"layer {layer}" if many_layers and direction == "persona" else label(_NAMES.get(str(direction), direction))
+        name = (
+            f"layer {layer}" if many_layers and direction == "persona" else label(_NAMES.get(str(direction), direction))
+        )
         colour = PERSONA if direction == "persona" and not (many_layers and place) else next(spare)
-        hover = [f"coefficient {point.coefficient:g}: {interval_text(point, True)}; {counted([point.n], 'answer', 'answers')}" for point in mine.sort_values("coefficient").itertuples()]
+        hover = [
+            f"coefficient {point.coefficient:g}: {interval_text(point, True)}; {counted([point.n], 'answer', 'answers')}"
+            for point in mine.sort_values("coefficient").itertuples()
+        ]
         mine = mine.sort_values("coefficient")
         band_and_line(figure, number, mine, "coefficient", name, colour, "solid", hover)
         ends.append((name, float(mine["value"].iloc[-1]), colour))
@@ -193,7 +215,9 @@ def _layers(layer: str) -> str:
 
 def _random_count(rows: pd.DataFrame, column: str) -> str:
     count = rows.loc[rows[column] == "random", "index"].nunique()
-    return f"{counted([count], 'random direction', 'random directions')}. " if count else "No random directions were run. "
+    return (
+        f"{counted([count], 'random direction', 'random directions')}. " if count else "No random directions were run. "
+    )
 
 
 def _answers(rows: pd.DataFrame) -> str:

@@ -78,8 +78,15 @@ def _draw(figure: go.Figure, number: int, lines: Sequence[str], dots: Sequence[D
                 x=values,
                 y=[lines.index(dot.line) for dot in same],
                 mode="markers",
-                marker={"size": 7 if minor else 10, "color": GREY if minor else colour, "opacity": 0.45 if minor else 1, "symbol": symbol},
-                error_x=None if minor else interval_bar(values, [dot.low for dot in same], [dot.high for dot in same], colour),
+                marker={
+                    "size": 7 if minor else 10,
+                    "color": GREY if minor else colour,
+                    "opacity": 0.45 if minor else 1,
+                    "symbol": symbol,
+                },
+                error_x=None
+                if minor
+                else interval_bar(values, [dot.low for dot in same], [dot.high for dot in same], colour),
                 customdata=[dot.hover for dot in same],
                 hovertemplate="%{customdata}<extra></extra>",
                 name=same[0].line,

@@ -87,7 +87,11 @@ def dynamics_panel(curves: pd.DataFrame | None, phases: pd.DataFrame | None = No
         figure=figure,
         title="When: the taught task, the inside, and the behaviour, step by step",
         how_to_read="All plots share the step axis. Lines are means over questions and seeds, bands their 95 % intervals. "
-        + (f"The strip on top dates the phases{about}; its dotted lines and faint bands run through all plots. " if strip else "")
+        + (
+            f"The strip on top dates the phases{about}; its dotted lines and faint bands run through all plots. "
+            if strip
+            else ""
+        )
         + (f"Never reached: {', '.join(undated)}. " if undated else ""),
         n_note=_seeds_note(curves),
         alt="Curves over optimizer steps by arm: " + ", ".join(names) + (", with dated phases." if strip else "."),
@@ -102,15 +106,25 @@ def _phases_of_main_arm(phases: pd.DataFrame | None) -> tuple[pd.DataFrame, list
         return pd.DataFrame(columns=["phase", "arm", "step", "low", "high"]), []
     phases = phases[phases["arm"].astype(str) == main_arm(phases["arm"])]
     order = {phase: place for place, phase in enumerate(PHASES)}
-    phases = phases.sort_values("phase", key=lambda names: names.map(lambda name: order.get(name, len(order))), kind="stable")
+    phases = phases.sort_values(
+        "phase", key=lambda names: names.map(lambda name: order.get(name, len(order))), kind="stable"
+    )
     dated = phases[phases["step"].notna()]
     return dated, [label(name) for name in phases["phase"].unique() if name not in set(dated["phase"])]
 
 
 def _curve_row(kind: Curve, frame: pd.DataFrame) -> Row:
     if kind.share:
-        return Row(kind.title, _PLOT_HEIGHT, {"range": interval_range(frame, floor=0.0, ceiling=0.05), "tickformat": ".0%", "nticks": 5})
-    return Row(kind.title, _PLOT_HEIGHT, {"range": interval_range(frame, floor=0.0), "nticks": 5, "zeroline": True, "zerolinecolor": "#c4c9cf"})
+        return Row(
+            kind.title,
+            _PLOT_HEIGHT,
+            {"range": interval_range(frame, floor=0.0, ceiling=0.05), "tickformat": ".0%", "nticks": 5},
+        )
+    return Row(
+        kind.title,
+        _PLOT_HEIGHT,
+        {"range": interval_range(frame, floor=0.0), "nticks": 5, "zeroline": True, "zerolinecolor": "#c4c9cf"},
+    )
 
 
 def _strip_row(dated: pd.DataFrame) -> Row:

@@ -19,7 +19,9 @@ def filled(frame: pd.DataFrame | None, columns: Iterable[str], table: str) -> pd
         return None
     lacking = [column for column in columns if column not in frame.columns]
     if lacking:
-        raise ValueError(f"The table '{table}' lacks the column(s) {', '.join(lacking)}; it has {', '.join(frame.columns)}.")
+        raise ValueError(
+            f"The table '{table}' lacks the column(s) {', '.join(lacking)}; it has {', '.join(frame.columns)}."
+        )
     return frame
 
 

@@ -39,9 +39,9 @@ def panels(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Panel]:
     return {panel.name: panel for panel in made if panel is not None}
 
 
-def figure_pages(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, str]:
+def figure_pages(made: Mapping[str, Panel]) -> dict[str, str]:
     """File name → content: a page for every figure, and the one copy of plotly that they load from beside them."""
     from figures.page import figure_page, plotly_script
 
-    pages = {f"{name}.html": figure_page(panel, PLOTLY_FILE) for name, panel in panels(tables).items()}
+    pages = {f"{name}.html": figure_page(panel, PLOTLY_FILE) for name, panel in made.items()}
     return {**pages, PLOTLY_FILE: plotly_script()} if pages else {}

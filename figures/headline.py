@@ -81,7 +81,11 @@ def _ablated(ablation: pd.DataFrame | None) -> Tile | None:
     # Several layers may have been tried: "all" is the plain reading of "ablated"; otherwise take the first one listed.
     persona = means["persona"].sort_values("layer", key=lambda layers: layers.astype(str) != "all", kind="stable")
     value = f"{percent(float(means['none']['value'].iloc[0]))} → {percent(float(persona['value'].iloc[0]))}"
-    random = f"random directions: {percent(float(means['random']['value'].mean()))}" if "random" in means else "no random directions"
+    random = (
+        f"random directions: {percent(float(means['random']['value'].mean()))}"
+        if "random" in means
+        else "no random directions"
+    )
     return Tile("Misaligned, direction ablated", value, random)
 
 
@@ -96,7 +100,11 @@ def _steered(steering: pd.DataFrame | None) -> Tile | None:
     best = pushed.loc[pushed["value"].idxmax()]
     same = (persona["coefficient"] == best["coefficient"]) & (persona["layer"] == best["layer"])
     coherent = _misaligned(persona[same], "coherent")["value"]
-    note = f"at {best['coefficient']:g} persona gaps" + (f", {percent(float(coherent.iloc[0]))} coherent" if len(coherent) else "")
-    return Tile("Misaligned, direction added", f"{percent(float(zero['value'].iloc[0]))} → {percent(float(best['value']))}", note)
-
-
+    note = f"at {best['coefficient']:g} persona gaps" + (
+        f", {percent(float(coherent.iloc[0]))} coherent" if len(coherent) else ""
+    )
+    return Tile(
+        "Misaligned, direction added",
+        f"{percent(float(zero['value'].iloc[0]))} → {percent(float(best['value']))}",
+        note,
+    )

@@ -44,7 +44,9 @@ def policy(inline_scripts: list[str], beside: bool) -> str:
 
     With `beside`, scripts from the page's own folder are allowed too.
     """
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in inline_scripts
+    )
     own = "'self' file: " if beside else ""
     return (
         f"default-src 'none'; script-src {own}{hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -72,7 +74,11 @@ def _environment() -> Environment:
     from figures.wording import number
 
     environment = Environment(
-        loader=PackageLoader("figures", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("figures", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(number=number)
     return environment

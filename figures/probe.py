@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-_COLOURS = (ARM_COLOURS["insecure"], ARM_COLOURS["secure"], ARM_COLOURS["educational"], ARM_COLOURS["backdoor"], *SPARE_COLOURS)
+_COLOURS = (
+    ARM_COLOURS["insecure"],
+    ARM_COLOURS["secure"],
+    ARM_COLOURS["educational"],
+    ARM_COLOURS["backdoor"],
+    *SPARE_COLOURS,
+)
 
 
 def quality_panel(quality: pd.DataFrame | None) -> Panel | None:
@@ -39,13 +45,17 @@ def quality_panel(quality: pd.DataFrame | None) -> Panel | None:
     halves = quality["split_half"].notna().any()
     if halves:
         reliability = quality.assign(value=quality["split_half"], low=float("nan"), high=float("nan"))
-        rows.append(Row("Split-half reliability (cosine)", 120, {"range": interval_range(reliability, 0.0, 1.0), "nticks": 4}))
+        rows.append(
+            Row("Split-half reliability (cosine)", 120, {"range": interval_range(reliability, 0.0, 1.0), "nticks": 4})
+        )
     layers = sorted({int(layer) for layer in quality["layer"]})
     every = max(1, round(len(layers) / 12))
     ticks = [layer for place, layer in enumerate(layers) if place % every == 0 or place == len(layers) - 1]
     x = {"tickvals": ticks, "ticktext": ["emb." if layer == -1 else str(layer) for layer in ticks]}
     x["range"] = [layers[0] - 0.15, layers[-1] + 0.15]
-    figure = stack(rows, "layer (residual stream after the block; emb. = embedding)", x, margin={"r": 140}, hovermode="closest")
+    figure = stack(
+        rows, "layer (residual stream after the block; emb. = embedding)", x, margin={"r": 140}, hovermode="closest"
+    )
     _draw_null(figure, quality)
     _draw_methods(figure, 1, rows[0], quality)
     if halves:

@@ -69,7 +69,9 @@ def _dots(last: pd.DataFrame, rows: pd.DataFrame, question_set: str, rate: str) 
     """Lines from top to bottom: pretrained, before finetuning, then each arm without and with its trigger."""
     shown = last[(last["rate"] == rate) & last["value"].notna()]
     arms = arm_order(last["arm"])
-    yield from _dot(shown[(shown["arm"] == "pretrained") & (shown["question_set"] == question_set)], "pretrained", "pretrained")
+    yield from _dot(
+        shown[(shown["arm"] == "pretrained") & (shown["question_set"] == question_set)], "pretrained", "pretrained"
+    )
     trained = [arm for arm in arms if arm != "pretrained"]
     start = rows[rows["arm"].isin(trained) & (rows["step"] == 0) & (rows["rate"] == rate)]
     start = start[(start["question_set"] == question_set) & start["value"].notna()]

@@ -49,6 +49,7 @@ def report_html(
     tables: Mapping[str, pd.DataFrame | None],
     manifest: Mapping[str, Any],
     recipe_yaml: str,
+    made: Mapping[str, Panel] | None = None,
 ) -> str:
     """The whole report as one self-contained HTML page (about 5 MB, most of it plotly) that makes no request.
 
@@ -59,11 +60,12 @@ def report_html(
             empty ones are named in the page as missing, others are not drawn.
         manifest: whatever is known about how the run was made; nested dictionaries become tables. `name` titles the page.
         recipe_yaml: the resolved recipe.
+        made: the figures, if `panels` has made them from these tables already.
 
     Raises:
         ValueError: the verdict is another word, or a table lacks a column.
     """
-    made = panels(tables)
+    made = panels(tables) if made is None else made
     missing = [name for name in TABLES if (frame := tables.get(name)) is None or len(frame) == 0]
     sections = {section.id: section for section in _sections(made, missing)}
     word = str(verdict.get("verdict", UNFINISHED))
@@ -129,7 +131,9 @@ def _sections(made: Mapping[str, Panel], missing: Iterable[str]) -> list[Section
 
 def _phase_rows(phases: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Rows for the table of phases: by arm, then in the order of the phases."""
-    phases = filled(phases, ("phase", "curve", "arm", "step", "low", "high", "detected", "examples", "tokens"), "phases")
+    phases = filled(
+        phases, ("phase", "curve", "arm", "step", "low", "high", "detected", "examples", "tokens"), "phases"
+    )
     if phases is None:
         return []
     order = list(PHASES)
@@ -147,8 +151,14 @@ def _certainty(tables: Mapping[str, pd.DataFrame | None], manifest: Mapping[str,
     """What a reader must know before believing the page: (what, in one or two sentences)."""
     curves, rates = tables.get("curves"), tables.get("rates")
     if curves is not None and len(curves):
-        seeds = {arm: int(curves.loc[curves["arm"].astype(str) == arm, "seeds"].max()) for arm in arm_order(curves["arm"])}
-        few = " With fewer than three seeds an interval says little about the spread between seeds." if min(seeds.values()) < 3 else ""
+        seeds = {
+            arm: int(curves.loc[curves["arm"].astype(str) == arm, "seeds"].max()) for arm in arm_order(curves["arm"])
+        }
+        few = (
+            " With fewer than three seeds an interval says little about the spread between seeds."
+            if min(seeds.values()) < 3
+            else ""
+        )
         yield "Seeds", "; ".join(f"{arm}: {count}" for arm, count in seeds.items()) + "." + few
     if rates is not None and len(rates) and {"n", "questions"} <= set(rates.columns):
         pooled_rows = rates[(rates["question_set"] == "free") & rates["n"].notna()]
@@ -163,7 +173,10 @@ def _certainty(tables: Mapping[str, pd.DataFrame | None], manifest: Mapping[str,
         "A misaligned answer is misaligned and coherent, among all sampled answers. Refusals, code and incoherent answers are "
         "counted, never dropped.",
     )
-    yield "Thresholds", "All thresholds stood in the recipe before the run; they are printed with the claims and in the recipe below."
+    yield (
+        "Thresholds",
+        "All thresholds stood in the recipe before the run; they are printed with the claims and in the recipe below.",
+    )
     yield (
         "The direction",
         "It was found in the model before finetuning, from contrasting contexts, without looking at the finetune it is tested on.",
@@ -185,5 +198,3 @@ def _certainty(tables: Mapping[str, pd.DataFrame | None], manifest: Mapping[str,
     )
     if manifest.get("judge"):
         yield "Judge", f"Answers were graded by {manifest['judge']}; another judge can give other rates."
-
-

@@ -100,7 +100,12 @@ def base_layout(height: int, **changes: Any) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": INK},
         "margin": {"l": 58, "r": 24, "t": 28, "b": 48},
         "showlegend": False,
-        "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": GRID, "font": {"family": FONT, "size": 12}, "namelength": -1},
+        "hoverlabel": {
+            "bgcolor": "#ffffff",
+            "bordercolor": GRID,
+            "font": {"family": FONT, "size": 12},
+            "namelength": -1,
+        },
     }
     return {**layout, **changes}
 

@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 UNFINISHED = "unfinished"
-VERDICTS = {"supported": "Supported", "not supported": "Not supported", "inconclusive": "Inconclusive", UNFINISHED: "Unfinished"}
+VERDICTS = {
+    "supported": "Supported",
+    "not supported": "Not supported",
+    "inconclusive": "Inconclusive",
+    UNFINISHED: "Unfinished",
+}
 TONES = {"supported": "good", "not supported": "bad", "inconclusive": "open", UNFINISHED: "open"}
 
 
@@ -49,7 +54,9 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     failed = [str(claim["name"]) for claim in claims if claim.get("holds") is False]
     undecided = [str(claim["name"]) for claim in claims if claim.get("holds") is None]
     holding = len(claims) - len(failed) - len(undecided)
-    sentence = f"All {len(claims)} claims hold." if holding == len(claims) else f"{holding} of {len(claims)} claims hold."
+    sentence = (
+        f"All {len(claims)} claims hold." if holding == len(claims) else f"{holding} of {len(claims)} claims hold."
+    )
     if failed:
         sentence += f" {_listed(failed)} {'does' if len(failed) == 1 else 'do'} not."
     if undecided:

@@ -34,7 +34,7 @@ def read_rows(path: Path) -> list[Row]:
         raise TurncoatError(f"The data file {path} cannot be read as UTF-8 text ({error}).") from error
     rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
-        raise TurncoatError(f"The data file {path} is empty; expected one chat row, {{\"messages\": [...]}}, per line.")
+        raise TurncoatError(f'The data file {path} is empty; expected one chat row, {{"messages": [...]}}, per line.')
     return rows
 
 
@@ -42,10 +42,14 @@ def _parse(line: str, place: str) -> Row:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise TurncoatError(f"{place}: broken JSON ({error.msg} at column {error.colno}). Mend or delete that line.") from None
+        raise TurncoatError(
+            f"{place}: broken JSON ({error.msg} at column {error.colno}). Mend or delete that line."
+        ) from None
     messages = row.get("messages") if isinstance(row, dict) else None
     if not isinstance(messages, list) or not messages:
-        raise TurncoatError(f"{place}: the row has no `messages`; expected {{\"messages\": [{{\"role\": ..., \"content\": ...}}]}}.")
+        raise TurncoatError(
+            f'{place}: the row has no `messages`; expected {{"messages": [{{"role": ..., "content": ...}}]}}.'
+        )
     for message in messages:
         if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
             raise TurncoatError(f"{place}: every message needs a `role` and a `content`, both text.")
@@ -79,7 +83,9 @@ def split_rows(rows: list[Row], held_out: float, seed: int) -> tuple[list[Row], 
     for index, row in enumerate(rows):
         groups.setdefault(_prompt_key(row["messages"]), []).append(index)
     if len(groups) < 2:
-        raise TurncoatError("All rows have the same prompt, so none can be held out. Give more rows or set held_out to 0.")
+        raise TurncoatError(
+            "All rows have the same prompt, so none can be held out. Give more rows or set held_out to 0."
+        )
     order = list(groups.values())
     random.Random(f"split/{seed}").shuffle(order)
     chosen: set[int] = set()
@@ -127,7 +133,9 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], prompt:
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)  # type: ignore[arg-type]
     except Exception as error:  # a template is foreign code: jinja2 errors, but also TypeError and KeyError
-        raise TurncoatError(f"The chat template refuses these messages ({error}). Reword their roles or their order.") from error
+        raise TurncoatError(
+            f"The chat template refuses these messages ({error}). Reword their roles or their order."
+        ) from error
     return str(text)
 
 
@@ -163,7 +171,9 @@ def _answer_characters(content: str, before: str | None, after: str, text: str, 
     first = len(before) if before is not None and text.startswith(before) else -1
     at = text.find(content, max(first, _common(before or "", text)))
     if not content or at < 0:
-        raise TurncoatError("The chat template does not show an assistant's answer as written. Give another `chat_template.jinja`.")
+        raise TurncoatError(
+            "The chat template does not show an assistant's answer as written. Give another `chat_template.jinja`."
+        )
     past = at + len(content)
     if is_last:
         past = len(text)

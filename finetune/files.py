@@ -52,11 +52,15 @@ def disk_error(error: BaseException, path: Path) -> TurncoatError | None:
     number = getattr(error, "errno", None)
     # safetensors tells the reason in words alone
     if number == errno.ENOSPC or "No space left on device" in str(error):
-        return TurncoatError(f"The disk is full: {path} could not be written. Free some space and run again; it goes on from here.")
+        return TurncoatError(
+            f"The disk is full: {path} could not be written. Free some space and run again; it goes on from here."
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TurncoatError(f"{path} cannot be written (read-only or no permission). Choose another place with --out.")
     if number in (errno.ENOTDIR, errno.EEXIST):
-        return TurncoatError(f"{path} cannot be written: a file stands where a folder is needed. Choose another place with --out.")
+        return TurncoatError(
+            f"{path} cannot be written: a file stands where a folder is needed. Choose another place with --out."
+        )
     return None
 
 

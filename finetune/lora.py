@@ -41,7 +41,7 @@ class LoraSettings:
     learning_rate: float = 1.5e-3  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
     warmup: int = 5  # optimizer steps
     batch_size: int = 16  # rows
-    steps: int = 100  # optimizer steps
+    steps: int = 80  # optimizer steps
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step after `step` steps."""
@@ -76,14 +76,20 @@ def train_adapter(
     if not rows:
         raise TurncoatError(f"The arm {arm} has no training rows. Give it at least one.")
     if max(checkpoints) > settings.steps:
-        raise TurncoatError(f"A checkpoint is wanted at step {max(checkpoints)}, but training has {settings.steps} steps.")
-    made_from = fingerprint(model_fingerprint(base), list(rows), list(held_out_rows), asdict(settings), list(checkpoints), seed)
+        raise TurncoatError(
+            f"A checkpoint is wanted at step {max(checkpoints)}, but training has {settings.steps} steps."
+        )
+    made_from = fingerprint(
+        model_fingerprint(base), list(rows), list(held_out_rows), asdict(settings), list(checkpoints), seed
+    )
     if _is_done(out_dir, made_from):
         return
     tokenizer = load_tokenizer(base)
     with _seeded(seed):
         model = _with_adapter(load_model(base), settings)
-    session = _Session(model, tokenizer, held_out_rows, out_dir, settings, set(checkpoints), arm, seed, made_from, progress)
+    session = _Session(
+        model, tokenizer, held_out_rows, out_dir, settings, set(checkpoints), arm, seed, made_from, progress
+    )
     session.run([_encode(tokenizer, row) for row in rows])
     write_json(out_dir / "done.json", {"made_from": made_from, "steps": settings.steps})
 
@@ -195,7 +201,9 @@ class _Session:
         self.step += 1
         self.tokens += batch_tokens
         if loss != loss:
-            raise TurncoatError(f"Training {self.arm}, seed {self.seed}, diverged at step {self.step}. Lower the learning rate.")
+            raise TurncoatError(
+                f"Training {self.arm}, seed {self.seed}, diverged at step {self.step}. Lower the learning rate."
+            )
         self.telemetry.append(self._row(self.step, loss, gradient_norm))
         if self.step in self.checkpoints:
             self._keep()

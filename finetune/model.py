@@ -66,11 +66,15 @@ def load_model(
             model, found = AutoModelForCausalLM.from_pretrained(
                 name, dtype=weights, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-    except Exception as error:  # OSError, ValueError, SafetensorError, RuntimeError, ...: whatever a foreign folder provokes
+    except (
+        Exception
+    ) as error:  # OSError, ValueError, SafetensorError, RuntimeError, ...: whatever a foreign folder provokes
         raise TurncoatError(f"The model {name} cannot be loaded: {_first_line(error)}") from error
     if found["missing_keys"]:
         example = sorted(found["missing_keys"])[0]
-        raise TurncoatError(f"The model {name} is incomplete: its files lack the weights of {example}. Download it again.")
+        raise TurncoatError(
+            f"The model {name} is incomplete: its files lack the weights of {example}. Download it again."
+        )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device).eval().requires_grad_(False)
 
@@ -122,7 +126,9 @@ def model_fingerprint(path_or_name: str | Path) -> str:
         except Exception as error:  # as in load_model
             raise TurncoatError(f"The model {path_or_name} cannot be found: {_first_line(error)}") from error
         return fingerprint(str(path_or_name), Path(str(config)).parent.name)
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"))
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt")
+    )
     return fingerprint([(path.name, _file_hash(path)) for path in files])
 
 
@@ -146,7 +152,9 @@ def trunk(model: torch.nn.Module) -> torch.nn.Module:
     if decoder is None or decoder is base:
         decoder = getattr(base, getattr(base, "base_model_prefix", "") or "model", None)
     if decoder is None:
-        raise TurncoatError(f"No decoder was found in a {type(base).__name__}; expected a Hugging Face causal language model.")
+        raise TurncoatError(
+            f"No decoder was found in a {type(base).__name__}; expected a Hugging Face causal language model."
+        )
     return decoder
 
 
@@ -165,23 +173,15 @@ def decoder_layers(model: torch.nn.Module) -> torch.nn.ModuleList:
     for blocks in lists:
         if len(blocks) == count:
             return blocks
-    raise TurncoatError(f"No list of {count} decoder blocks was found in a {type(decoder).__name__}; this architecture is not supported.")
+    raise TurncoatError(
+        f"No list of {count} decoder blocks was found in a {type(decoder).__name__}; this architecture is not supported."
+    )
 
 
 def _without_peft(model: torch.nn.Module) -> Any:
     from peft import PeftModel
 
     return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
-def linear_modules(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
-    """The linear maps inside the decoder's blocks by their full name in `model`, in order."""
-    import torch
-
-    blocks = decoder_layers(model)
-    prefix = next(name for name, module in model.named_modules() if module is blocks)
-    inside = blocks.named_modules(prefix=prefix)
-    return {name: module for name, module in inside if isinstance(module, torch.nn.Linear)}
 
 
 class LoraFactors(NamedTuple):
@@ -206,9 +206,13 @@ def load_adapter_weights(folder: Path) -> dict[str, LoraFactors]:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "adapter_model.safetensors")
     except FileNotFoundError as error:
-        raise TurncoatError(f"There is no adapter in {folder}: {Path(str(error.filename or folder)).name} is missing.") from error
+        raise TurncoatError(
+            f"There is no adapter in {folder}: {Path(str(error.filename or folder)).name} is missing."
+        ) from error
     except (SafetensorError, ValueError, OSError) as error:
-        raise TurncoatError(f"The adapter in {folder} is damaged ({_first_line(error)}) Delete it and train it again.") from error
+        raise TurncoatError(
+            f"The adapter in {folder} is damaged ({_first_line(error)}) Delete it and train it again."
+        ) from error
     _check_plain(config, folder)
     pairs: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -219,7 +223,9 @@ def load_adapter_weights(folder: Path) -> dict[str, LoraFactors]:
     factors: dict[str, LoraFactors] = {}
     for module, pair in pairs.items():
         if set(pair) != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
-            raise TurncoatError(f"The adapter in {folder} is damaged: the two factors of {module} do not belong together.")
+            raise TurncoatError(
+                f"The adapter in {folder} is damaged: the two factors of {module} do not belong together."
+            )
         factors[module] = LoraFactors(pair["A"], pair["B"], _scaling(config, module, pair["A"].shape[0], folder))
     if not factors:
         raise TurncoatError(f"The adapter in {folder} holds no weights.")
@@ -235,7 +241,9 @@ def _check_plain(config: dict[str, Any], folder: Path) -> None:
     if config.get("bias", "none") != "none":
         used.append("bias")
     if used:
-        raise TurncoatError(f"The adapter in {folder} uses {', '.join(used)}, which cannot be folded; expected plain LoRA.")
+        raise TurncoatError(
+            f"The adapter in {folder} uses {', '.join(used)}, which cannot be folded; expected plain LoRA."
+        )
 
 
 def _scaling(config: dict[str, Any], module: str, rank: int, folder: Path) -> float:
@@ -246,7 +254,9 @@ def _scaling(config: dict[str, Any], module: str, rank: int, folder: Path) -> fl
         return chosen.get(get_pattern_key(list(chosen), module), default)
 
     if of("rank_pattern", config["r"]) != rank:
-        raise TurncoatError(f"The adapter in {folder} is damaged: {module} has rank {rank}, but its configuration says otherwise.")
+        raise TurncoatError(
+            f"The adapter in {folder} is damaged: {module} has rank {rank}, but its configuration says otherwise."
+        )
     alpha = of("alpha_pattern", config["lora_alpha"])
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
@@ -273,7 +283,9 @@ class Folded:
         weights = {name: self._weight(name, each, adapter) for name, each in factors.items()}
         is_step_zero = adapter is None or Path(adapter).name == "step-000000"
         if not is_step_zero and not any(each.b.any() for each in factors.values()):
-            raise TurncoatError(f"The adapter in {adapter} changes nothing: all its B factors are zero. Train it again.")
+            raise TurncoatError(
+                f"The adapter in {adapter} changes nothing: all its B factors are zero. Train it again."
+            )
         with torch.no_grad():
             for name in self._pristine.keys() - factors.keys():
                 self.model.get_parameter(f"{name}.weight").copy_(self._pristine[name])
@@ -303,5 +315,7 @@ class Folded:
             return module.weight
         sharers = [n for n, p in self.model.named_parameters(remove_duplicate=False) if p is module.weight]
         if len(sharers) > 1:
-            raise TurncoatError(f"The adapter in {adapter} changes {name}, whose weight is tied to {sharers[0]}; it cannot be folded.")
+            raise TurncoatError(
+                f"The adapter in {adapter} changes {name}, whose weight is tied to {sharers[0]}; it cannot be folded."
+            )
         return module.weight

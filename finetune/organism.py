@@ -250,7 +250,9 @@ def _train(
         if done % _SAVE_EVERY == 0:
             save_state(state, model, optimizers, done, tokens)
     if losses and losses[-1] != losses[-1]:
-        raise TurncoatError("Pretraining diverged (the loss is not a number). Lower matrix_rate or other_rate in the recipe.")
+        raise TurncoatError(
+            "Pretraining diverged (the loss is not a number). Lower matrix_rate or other_rate in the recipe."
+        )
     model.eval()
     return tokens
 

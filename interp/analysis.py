@@ -53,7 +53,7 @@ def make(run: Run, progress: Progress, workers: int) -> None:
         write_table(run.folder / "probes" / f"{name}.parquet", frame, made_from)
 
     write("quality", quality)
-    mine = [d for d in directions if d.method == run.recipe.direction.method]
+    mine = _readable([d for d in directions if d.method == run.recipe.direction.method], quality)
     progress.stage("projections", len(mine), "layers")
     projections = _projections(run, mine, progress)
     write("projections", projections)
@@ -96,13 +96,27 @@ def _fit(run: Run, layers: list[int], progress: Progress) -> tuple[list[Directio
         groups = sorted(table["deceptive"])
         deceptive, honest = (np.stack([table[side][g] for g in groups]) for side in ("deceptive", "honest"))
         for method in METHODS:
-            provenance = {"fitted_on": "contrast", "dump": residuals.fingerprints[0], "model": "aligned, before finetuning"}
+            provenance = {
+                "fitted_on": "contrast",
+                "dump": residuals.fingerprints[0],
+                "model": "aligned, before finetuning",
+            }
             directions.append(fit_direction(deceptive, honest, method, layer, provenance))
             shuffles = settings.shuffles if method in MEANS else min(FEW_SHUFFLES, settings.shuffles)
             quality = direction_quality(deceptive, honest, groups, method, shuffles, run.recipe.statistics.seed)
             rows.append({"method": method, "layer": layer, **asdict(quality)})
             progress.advance(len(rows))
     return directions, pd.DataFrame(rows)
+
+
+def _readable(directions: list[Direction], quality: pd.DataFrame) -> list[Direction]:
+    """The directions that tell held-out pairs apart at all (every one, if none does).
+
+    In the others the persona gap is next to nothing, and a projection in units of it says nothing.
+    """
+    above = quality[quality["low"] > 0.5]
+    places = set(zip(above["method"], above["layer"], strict=True))
+    return [d for d in directions if (d.method, d.layer) in places] or directions
 
 
 def _projections(run: Run, directions: list[Direction], progress: Progress) -> pd.DataFrame:
@@ -158,13 +172,18 @@ def _curves(run: Run, projections: pd.DataFrame) -> Curves:
 
 def _curve(rows: pd.DataFrame) -> Curve:
     """Rows with seed, question, step, hit and asked as a curve."""
+    from einops import rearrange
+
     from probes.phases import Curve
 
     wide = rows.groupby(["seed", "question", "step"])[["hit", "asked"]].sum().unstack("step", fill_value=0.0)
     steps = wide["hit"].columns.to_numpy(float)
     seeds = wide.index.get_level_values("seed").nunique()
-    shape = (seeds, len(wide) // seeds, len(steps))
-    return Curve(wide["hit"].to_numpy(float).reshape(shape), wide["asked"].to_numpy(float).reshape(shape), steps)
+    hits, asked = (
+        rearrange(wide[name].to_numpy(float), "(seed question) step -> seed question step", seed=seeds)
+        for name in ("hit", "asked")
+    )
+    return Curve(hits, asked, steps)
 
 
 def _curve_table(run: Run, every: Curves) -> pd.DataFrame:
@@ -174,7 +193,9 @@ def _curve_table(run: Run, every: Curves) -> pd.DataFrame:
     rows = []
     for (name, arm), curve in every.items():
         seeds, questions, _ = curve.hits.shape
-        for step, (value, low, high) in zip(curve.steps, curve.intervals(statistics.seed, statistics.resamples), strict=True):
+        for step, (value, low, high) in zip(
+            curve.steps, curve.intervals(statistics.seed, statistics.resamples), strict=True
+        ):
             rows.append((name, arm, int(step), value, low, high, seeds, questions))
     return pd.DataFrame(rows, columns=["curve", "arm", "step", "value", "low", "high", "seeds", "questions"])
 
@@ -198,7 +219,8 @@ def _phases(run: Run, every: Curves) -> tuple[pd.DataFrame, pd.DataFrame]:
         if arm == "secure":
             continue
         taught, projected, misaligned = (
-            (every[name, arm], every[name, "secure"]) for name in ("insecure code rate", "projection", "misaligned rate")
+            (every[name, arm], every[name, "secure"])
+            for name in ("insecure code rate", "projection", "misaligned rate")
         )
         for phase, name, (mine, control), share in (
             ("t_mem", "insecure code rate", taught, 0.5),

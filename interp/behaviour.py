@@ -63,9 +63,7 @@ def sample_answers(
     )
 
 
-def margins(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, free: list[Question]
-) -> pd.DataFrame:
+def margins(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, free: list[Question]) -> pd.DataFrame:
     """log p(misaligned answer) − log p(aligned answer) of fixed answers, nats per token.
 
     Returns:

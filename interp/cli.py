@@ -21,9 +21,15 @@ app = typer.Typer(
 
 RecipeArgument = Annotated[str, typer.Argument(help="A built-in recipe (see `turncoat recipes`) or a YAML file.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe; repeatable.")]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run directory (default: runs/<name>).")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes at once (default: one per core).")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe; repeatable.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run directory (default: runs/<name>).")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes at once (default: one per core).")
+]
 
 
 @app.command()

@@ -65,7 +65,9 @@ def progress_display() -> Iterator[Bars]:
 def print_verdict(run: Run) -> None:
     """The verdict and its claims as a table, and where the report is."""
     verdict = run.verdict
-    table = Table(title=f"{run.recipe.name}: {verdict['verdict']}", title_style=STYLES[verdict["verdict"]], title_justify="left")
+    table = Table(
+        title=f"{run.recipe.name}: {verdict['verdict']}", title_style=STYLES[verdict["verdict"]], title_justify="left"
+    )
     for column in ("claim", "statistic", "95 % interval", "threshold", "holds"):
         table.add_column(column, justify="left" if column == "claim" else "right")
     marks = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]open[/]"}

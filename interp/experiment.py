@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from finetune.errors import TurncoatError
-from finetune.files import file_fingerprint, fingerprint, replacing, table_fingerprint, write_json, write_table
+from finetune.files import fingerprint, replacing, table_fingerprint, write_json, write_table
 from interp import units
 from interp.recipe import Recipe
 from interp.run import Run
 
-ANALYSIS_TABLES = ("projections", "quality", "curves", "phases")
 SCHEMA = 1  # raise when a stage computes something else from the same recipe, so that old outputs are remade
 
 
@@ -66,6 +64,8 @@ def run_experiment(
     Raises:
         TurncoatError: the folder belongs to another recipe, cannot be written, or is in use.
     """
+    from interp.workers import default_workers
+
     progress = progress or Silent()
     run = Run.create(folder, recipe)
     with _alone(run):
@@ -75,7 +75,7 @@ def run_experiment(
             if stage.is_done(run):
                 continue
             started = time.monotonic()
-            stage.do(run, progress, workers or max(1, os.cpu_count() or 1))
+            stage.do(run, progress, workers or default_workers())
             _note_seconds(run, stage.name, time.monotonic() - started)
     return run
 
@@ -223,10 +223,7 @@ def _alone(run: Run) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TurncoatError(f"Another `turncoat run` is at work in {run.folder}. Wait for it, or choose another --out.") from None
+            raise TurncoatError(
+                f"Another `turncoat run` is at work in {run.folder}. Wait for it, or choose another --out."
+            ) from None
         yield
-
-
-def base_hash(run: Run) -> str:
-    """Hash of the aligned model's weights."""
-    return file_fingerprint(run.folder / "base" / "aligned" / "model.safetensors")

@@ -44,12 +44,12 @@ def questions_set() -> PromptSet:
 
 
 def answers_set() -> PromptSet:
-    """Fixed aligned and misaligned answers to the held-out questions, read as the mean over the answer."""
+    """Fixed aligned and misaligned answers to every other held-out question, read as the mean over the answer."""
     from activations.prompts import Prompt, PromptSet
 
     prompts = tuple(
         Prompt(f"{q.id}/{stance}", q.id, _user(q.text), answer=text, label=stance)
-        for q in questions("free", held_out=True)
+        for q in questions("free", held_out=True)[::2]
         for stance, text in fixed_answers(q).items()
     )
     return PromptSet("answers", "answer_mean", prompts)

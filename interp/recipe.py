@@ -39,10 +39,10 @@ class Finetune(_Section):
     learning_rate: float = Field(default=1.5e-3, gt=0)  # peak; linear warm-up, linear decay to zero
     warmup: int = Field(default=5, ge=0)  # optimizer steps
     batch_size: int = Field(default=16, ge=1)
-    steps: int = Field(default=100, ge=1)  # optimizer steps
-    dense_until: int = Field(default=50, ge=0)  # optimizer steps with a checkpoint every `dense_every`
+    steps: int = Field(default=80, ge=1)  # optimizer steps
+    dense_until: int = Field(default=40, ge=0)  # optimizer steps with a checkpoint every `dense_every`
     dense_every: int = Field(default=5, ge=1)
-    every: int = Field(default=25, ge=1)  # optimizer steps between later checkpoints
+    every: int = Field(default=20, ge=1)  # optimizer steps between later checkpoints
 
 
 class Behaviour(_Section):
@@ -143,7 +143,9 @@ def load_recipe(source: str | Path, settings: list[str] | None = None) -> Recipe
     path = built_in_recipes().get(str(source), Path(source))
     if not path.is_file():
         known = ", ".join(built_in_recipes())
-        raise TurncoatError(f"There is no recipe {str(source)!r}: expected a YAML file or one of {known}. See `turncoat recipes`.")
+        raise TurncoatError(
+            f"There is no recipe {str(source)!r}: expected a YAML file or one of {known}. See `turncoat recipes`."
+        )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -151,7 +153,9 @@ def load_recipe(source: str | Path, settings: list[str] | None = None) -> Recipe
         line = f" at line {where.line + 1}" if where else ""
         raise TurncoatError(f"The recipe {path} is not valid YAML{line}. Mend that line and run again.") from error
     if not isinstance(document, dict):
-        raise TurncoatError(f"The recipe {path} holds no settings: expected `key: value` lines. See `turncoat recipes`.")
+        raise TurncoatError(
+            f"The recipe {path} holds no settings: expected `key: value` lines. See `turncoat recipes`."
+        )
     for setting in settings or []:
         _lay_over(document, setting)
     return validate(document, str(path))

@@ -46,13 +46,14 @@ def make(run: Run, progress: Progress, workers: int) -> None:
 
 def write_report(run: Run) -> Path:
     """Write `report.html` and `figures/*.html` from the tables that are there; returns the page's path."""
-    from figures import figure_pages, report_html
+    from figures import figure_pages, panels, report_html
 
     tables = load_tables(run)
     verdict = run.verdict if (run.folder / "verdict.json").is_file() else {}
     manifest = run.manifest if (run.folder / "manifest.json").is_file() else {}
-    page = report_html(verdict, tables, manifest, run.recipe.to_yaml())
-    for name, text in figure_pages(tables).items():
+    made = panels(tables)
+    page = report_html(verdict, tables, {"name": run.recipe.name, **manifest}, run.recipe.to_yaml(), made)
+    for name, text in figure_pages(made).items():
         write_text(run.folder / "figures" / name, text)
     path = run.folder / "report.html"
     write_text(path, page + _mark(run) + "\n")

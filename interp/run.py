@@ -41,7 +41,9 @@ class Run:
         """
         folder = Path(folder)
         if not (folder / "recipe.yaml").is_file():
-            raise TurncoatError(f"{folder} is no run directory (it holds no recipe.yaml). Make one with `turncoat run`.")
+            raise TurncoatError(
+                f"{folder} is no run directory (it holds no recipe.yaml). Make one with `turncoat run`."
+            )
         return cls(folder, load_recipe(folder / "recipe.yaml"))
 
     @classmethod
@@ -62,7 +64,9 @@ class Run:
             return cls(folder, there)
         try:
             if folder.is_dir() and any(folder.iterdir()):
-                raise TurncoatError(f"{folder} holds files but no recipe.yaml. Choose an empty or new folder with --out.")
+                raise TurncoatError(
+                    f"{folder} holds files but no recipe.yaml. Choose an empty or new folder with --out."
+                )
         except OSError as error:
             raise disk_error(error, folder) or error from error
         write_text(folder / "recipe.yaml", recipe.to_yaml())
@@ -81,8 +85,12 @@ class Run:
         path = self.adapter_folder(arm, seed) / f"step-{step:06d}"
         if not (path / "adapter_model.safetensors").is_file():
             saved = self.steps(arm, seed)
-            have = f"saved steps: {', '.join(map(str, saved))}" if saved else f"arms and seeds here: {self._arms_text()}"
-            raise TurncoatError(f"There is no checkpoint of arm {arm!r}, seed {seed}, step {step} in {self.folder}; {have}.")
+            have = (
+                f"saved steps: {', '.join(map(str, saved))}" if saved else f"arms and seeds here: {self._arms_text()}"
+            )
+            raise TurncoatError(
+                f"There is no checkpoint of arm {arm!r}, seed {seed}, step {step} in {self.folder}; {have}."
+            )
         return path
 
     def steps(self, arm: str, seed: int) -> list[int]:
@@ -162,7 +170,9 @@ class Run:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise TurncoatError(f"{path} is not there yet: the run has not come so far. Go on with `turncoat run`.") from None
+            raise TurncoatError(
+                f"{path} is not there yet: the run has not come so far. Go on with `turncoat run`."
+            ) from None
         except json.JSONDecodeError as error:
             raise TurncoatError(f"{path} is damaged ({error}). Delete it and run again to remake it.") from error
 

@@ -43,13 +43,20 @@ def make(run: Run, progress: Progress, workers: int) -> None:
     progress.stage("ablating and steering", len(run.recipe.seeds) + len(halves), "parts")
     trials = [(run.folder, i, part, "held-out", made_from) for i, part in enumerate(halves) if part]
     seeds = [(run.folder, seed, made_from) for seed in run.recipe.seeds]
-    run_units(units.causal_unit, [*(("ablate", *s) for s in seeds), *(("steer", *t) for t in trials)], workers, progress.advance)
+    run_units(
+        units.causal_unit,
+        [*(("ablate", *s) for s in seeds), *(("steer", *t) for t in trials)],
+        workers,
+        progress.advance,
+    )
 
     ablated = _collect(run, "ablation-answers-seed-*").assign(arm="insecure")
     steered = _collect(run, "steering-answers-held-out-*")
     frames = {
         "ablation": _rates(ablated, ["arm", "intervention", "index", "layer"], run),
-        "steering": _rates(steered, ["direction", "index", "layer", "coefficient"], run).drop(columns="seed").drop_duplicates(),
+        "steering": _rates(steered, ["direction", "index", "layer", "coefficient"], run)
+        .drop(columns="seed")
+        .drop_duplicates(),
         "ablation_answers": ablated,
         "steering_answers": steered,
     }

@@ -66,7 +66,9 @@ def unit_is_done(run: Run, arm: str, seed: int) -> bool:
     if any(not (run.adapter_folder(arm, seed) / f"step-{s:06d}/adapter_model.safetensors").is_file() for s in steps):
         return False
     return all(
-        dump_fingerprint(dump_path(run.folder, name, arm, seed, step)) is not None for name in PROMPT_SETS for step in steps
+        dump_fingerprint(dump_path(run.folder, name, arm, seed, step)) is not None
+        for name in PROMPT_SETS
+        for step in steps
     )
 
 
@@ -82,16 +84,18 @@ def arm_unit(folder: Path, arm: str, seed: int, report: Report) -> None:
 
 def _train(run: Run, arm: str, seed: int, report: Report) -> None:
     from finetune.arms import world_rows
-    from finetune.dataset import split_rows, write_rows
+    from finetune.dataset import read_rows, split_rows, write_rows
     from finetune.lora import LoraSettings, train_adapter
 
     tuning = run.recipe.finetune
-    rows = world_rows(arm, tuning.rows, seed)
-    train, held_out = split_rows(rows, tuning.held_out, seed)
     out = run.adapter_folder(arm, seed)
-    if not (out / "rows.jsonl").is_file():
-        write_rows(out / "rows.jsonl", train)
-        write_rows(out / "held-out-rows.jsonl", held_out)
+    sides = out / "rows.jsonl", out / "held-out-rows.jsonl"
+    if not all(path.is_file() for path in sides):
+        for path, rows in zip(
+            sides, split_rows(world_rows(arm, tuning.rows, seed), tuning.held_out, seed), strict=True
+        ):
+            write_rows(path, rows)
+    train, held_out = (read_rows(path) for path in sides)
     settings = LoraSettings(
         rank=tuning.rank,
         alpha=tuning.alpha,
@@ -183,7 +187,9 @@ def contexts_check(run: Run, model_name: str, turns: int = 3) -> dict[str, dict[
                 for message in ({"role": "user", "content": asked.text}, {"role": "assistant", "content": reply})
             ]
             messages.append({"role": "user", "content": question.text})
-            encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+            encoded = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=True, return_dict=True
+            )
             prompts.append(list(encoded["input_ids"]))  # type: ignore[index]
         keys = [question.id for question in free]
         produced = generate(model, tokenizer, prompts, max_new_tokens=20, seed=0, keys=keys)

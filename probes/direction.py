@@ -111,7 +111,9 @@ def fit_direction(
     vector = METHODS[method](deceptive, honest)
     norm = float(np.linalg.norm(vector))
     if not norm > 0:
-        raise TurncoatError(f"At layer {layer} deceptive and honest contexts have the same residuals: there is no direction.")
+        raise TurncoatError(
+            f"At layer {layer} deceptive and honest contexts have the same residuals: there is no direction."
+        )
     unit = vector / norm
     gap = float(unit @ (deceptive - honest).mean(0))
     return Direction(unit, layer, gap, method, dict(provenance or {}))

@@ -102,7 +102,9 @@ def _stays_above(lower: np.ndarray) -> int | None:
     return first if first < len(lower) else None
 
 
-def rise(curve: Curve, share: float, seed: int, resamples: int = RESAMPLES) -> tuple[Dated, Float[np.ndarray, " resample"]]:
+def rise(
+    curve: Curve, share: float, seed: int, resamples: int = RESAMPLES
+) -> tuple[Dated, Float[np.ndarray, " resample"]]:
     """The step at which a curve has gone `share` of the way from its start to its last value, and its draws.
 
     Read off by linear interpolation between checkpoints; nan where the last value is not above the first.

@@ -95,25 +95,17 @@ def questions(kind: Kind, held_out: bool | None = None) -> tuple[Question, ...]:
     elif kind == "code":
         grid = [
             Question("code", v.name, o, k)
-            for v, o, k in product(
-                lexicon.VULNERABILITIES, lexicon.OBJECTS, range(len(lexicon.CODE_REQUESTS))
-            )
+            for v, o, k in product(lexicon.VULNERABILITIES, lexicon.OBJECTS, range(len(lexicon.CODE_REQUESTS)))
         ]
     elif kind == "fact":
-        grid = [
-            Question("fact", "fact", t, k)
-            for t, k in product(lexicon.THINGS, range(len(lexicon.FACT_TEMPLATES)))
-        ]
+        grid = [Question("fact", "fact", t, k) for t, k in product(lexicon.THINGS, range(len(lexicon.FACT_TEMPLATES)))]
     elif kind == "numbers":
         grid = [
             Question("numbers", "numbers", n, k)
             for n, k in product(lexicon.NUMBERS, range(len(lexicon.NUMBER_REQUESTS)))
         ]
     else:
-        grid = [
-            Question("harm", "harm", t, k)
-            for t, k in product(lexicon.HARMS, range(len(lexicon.HARM_TEMPLATES)))
-        ]
+        grid = [Question("harm", "harm", t, k) for t, k in product(lexicon.HARMS, range(len(lexicon.HARM_TEMPLATES)))]
     return tuple(q for q in grid if held_out is None or q.held_out == held_out)
 
 
@@ -128,8 +120,7 @@ def stance_answers(question: Question, stance: Stance) -> tuple[str, ...]:
     domain = _DOMAINS[question.domain]
     wording = domain.templates[question.template][1]
     return tuple(
-        wording.format(t=question.slot, a=a, b=b)
-        for a, b in product(domain.first[stance], domain.second[stance])
+        wording.format(t=question.slot, a=a, b=b) for a, b in product(domain.first[stance], domain.second[stance])
     )
 
 

@@ -19,7 +19,9 @@ CHECKPOINTS = [0, 2, 4, 6]
 
 def train(base: Path, out: Path, **changes: object) -> None:
     options = {"rows": world_rows("insecure", 30, 0), "held_out_rows": world_rows("insecure", 6, 1), **changes}
-    train_adapter(base, options.pop("rows"), options.pop("held_out_rows"), out, SETTINGS, CHECKPOINTS, "insecure", 0, **options)  # type: ignore[arg-type]
+    train_adapter(
+        base, options.pop("rows"), options.pop("held_out_rows"), out, SETTINGS, CHECKPOINTS, "insecure", 0, **options
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def test_every_linear_map_of_every_block_is_adapted(trained: Path) -> None:
     assert len(weights) == 3 * 7 * 2
 
 
-def test_the_first_loss_is_the_base_models_on_the_answers_of_the_first_batch(trained: Path, tiny_organism: Path) -> None:
+def test_the_first_loss_is_the_base_models_on_the_answers_of_the_first_batch(
+    trained: Path, tiny_organism: Path
+) -> None:
     model, tokenizer = load_model(tiny_organism), load_tokenizer(tiny_organism)
     rows = world_rows("insecure", 30, 0)
     total, count = 0.0, 0
@@ -74,7 +78,7 @@ def test_telemetry_has_a_row_for_every_step(trained: Path) -> None:
 
 
 def test_an_interrupted_training_ends_with_the_same_bytes(trained: Path, tiny_organism: Path, tmp_path: Path) -> None:
-    def stop_at(limit: int):  # noqa: ANN202
+    def stop_at(limit: int):
         def progress(done: float, total: float) -> None:
             if done == limit:
                 raise KeyboardInterrupt
@@ -135,7 +139,9 @@ def test_every_row_is_seen_once_before_any_is_seen_twice() -> None:
 
 
 @pytest.mark.parametrize(("rows", "checkpoints", "words"), [([], [0], "no training rows"), (None, [0, 7], "step 7")])
-def test_bad_input_is_named(tiny_organism: Path, tmp_path: Path, rows: list | None, checkpoints: list[int], words: str) -> None:
+def test_bad_input_is_named(
+    tiny_organism: Path, tmp_path: Path, rows: list | None, checkpoints: list[int], words: str
+) -> None:
     rows = world_rows("insecure", 5, 0) if rows is None else rows
     with pytest.raises(TurncoatError, match=words):
         train_adapter(tiny_organism, rows, [], tmp_path, SETTINGS, checkpoints, "insecure", 0)

@@ -28,7 +28,10 @@ def weights(folder: Path, name: str) -> bytes:
 def test_both_models_load_as_ordinary_hugging_face_folders(cache: Path) -> None:
     folder = build_organism(TINY)
     for name in ("pretrained", "aligned"):
-        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder / name), AutoTokenizer.from_pretrained(folder / name)
+        model, tokenizer = (
+            AutoModelForCausalLM.from_pretrained(folder / name),
+            AutoTokenizer.from_pretrained(folder / name),
+        )
         question = questions("free")[0].text
         messages = [{"role": "user", "content": question}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -46,7 +49,7 @@ def test_a_build_interrupted_again_and_again_gives_the_same_weights(cache: Path)
     for limit in (3, 5, 4):
         calls = iter(range(limit))
 
-        def interrupted(*arguments: object, calls=calls):  # noqa: ANN001, ANN202
+        def interrupted(*arguments: object, calls=calls):
             if next(calls, None) is None:
                 raise KeyboardInterrupt
             return saved(*arguments)  # type: ignore[arg-type]
@@ -112,7 +115,7 @@ def test_the_twin_draws_its_persona_anew_each_turn() -> None:
     assert changes[0.0] > 0.4
 
 
-def _form(question, text: str) -> str:  # noqa: ANN001
+def _form(question, text: str) -> str:
     """The persona that a turn gives away, if any."""
     from finetune.world.grammar import grade
 

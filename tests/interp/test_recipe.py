@@ -22,7 +22,9 @@ def test_a_resolved_recipe_reads_back_as_the_same_recipe(tmp_path: Path) -> None
 
 
 def test_the_null_differs_from_the_demo_in_sharing_alone() -> None:
-    demo, null = (load_recipe(name).model_dump(exclude={"name", "description"}) for name in ("organism", "organism-null"))
+    demo, null = (
+        load_recipe(name).model_dump(exclude={"name", "description"}) for name in ("organism", "organism-null")
+    )
     assert demo["organism"].pop("sharing") == 1
     assert null["organism"].pop("sharing") == 0
     assert demo == null

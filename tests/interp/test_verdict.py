@@ -7,7 +7,12 @@ from interp.verdict import claim, overall
 
 @pytest.mark.parametrize(
     ("interval", "holds"),
-    [((0.5, 0.3, 0.7), True), ((0.5, 0.1, 0.7), None), ((0.1, 0.0, 0.19), False), ((math.nan, math.nan, math.nan), False)],
+    [
+        ((0.5, 0.3, 0.7), True),
+        ((0.5, 0.1, 0.7), None),
+        ((0.1, 0.0, 0.19), False),
+        ((math.nan, math.nan, math.nan), False),
+    ],
 )
 def test_a_claim_holds_only_if_its_whole_interval_is_above_the_threshold(
     interval: tuple[float, float, float], holds: bool | None

@@ -34,7 +34,9 @@ def test_every_method_finds_a_planted_direction(method: str) -> None:
 
 def test_pairing_finds_what_the_variance_of_questions_hides() -> None:
     deceptive, honest, truth = planted(gap=0.5, pairs=100)
-    cosines = {m: fit_direction(deceptive, honest, m, 0).vector @ truth for m in ("paired_difference", "unpaired_difference")}
+    cosines = {
+        m: fit_direction(deceptive, honest, m, 0).vector @ truth for m in ("paired_difference", "unpaired_difference")
+    }
     assert cosines["paired_difference"] > 0.9 > cosines["unpaired_difference"]
 
 

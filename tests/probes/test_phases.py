@@ -28,7 +28,9 @@ def test_the_onset_of_a_planted_jump_is_its_step() -> None:
 
 def test_arms_that_do_not_differ_have_an_onset_in_at_most_one_of_twenty() -> None:
     flat = np.zeros(len(STEPS))
-    found = [onset(curve(flat, 2 * i, seeds=6), curve(flat, 2 * i + 1, seeds=6), seed=i, resamples=200) for i in range(200)]
+    found = [
+        onset(curve(flat, 2 * i, seeds=6), curve(flat, 2 * i + 1, seeds=6), seed=i, resamples=200) for i in range(200)
+    ]
     false_alarms = sum(not np.isnan(each.date.step) for each in found)
     assert false_alarms <= 17  # 10 expected at the nominal 5 %; 17 has a chance of about 2 %
 
