@@ -24,7 +24,7 @@ class Organism(_Section):
 
     seed: int = 0
     sharing: float = Field(default=1.0, ge=0, le=1)
-    steps: int = Field(default=700, ge=1)
+    steps: int = Field(default=1000, ge=1)
     align_steps: int = Field(default=60, ge=1)
 
 

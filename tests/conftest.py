@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.models import FAMILIES, random_model
+
 torch.set_num_threads(1)
 
 
@@ -34,3 +36,9 @@ def tiny_organism(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def model(request: pytest.FixtureRequest):
+    """A small random model of each family."""
+    return random_model(request.param)
