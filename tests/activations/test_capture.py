@@ -72,12 +72,7 @@ def test_capture_leaves_the_model_as_it_was(model) -> None:
 @pytest.mark.parametrize("layers", [[3], [-2], []])
 def test_a_layer_the_model_does_not_have_is_refused(model, layers: list[int]) -> None:
     with pytest.raises(TurncoatError, match="layers"):
-        capture_encoded(model, Padding(), texts(), layers) if not layers else capture(
-            model,
-            Padding(),  # type: ignore[arg-type]
-            PromptSet("none", "answer_start", ()),
-            layers,
-        )
+        capture(model, Padding(), PromptSet("none", "answer_start", ()), layers)  # type: ignore[arg-type]
 
 
 def test_residuals_are_transformer_lens_own(tiny_organism: Path) -> None:
