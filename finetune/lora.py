@@ -41,7 +41,7 @@ class LoraSettings:
     learning_rate: float = 1.5e-3  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
     warmup: int = 5  # optimizer steps
     batch_size: int = 16  # rows
-    steps: int = 80  # optimizer steps
+    steps: int = 100  # optimizer steps
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step after `step` steps."""

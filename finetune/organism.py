@@ -42,9 +42,9 @@ class OrganismSettings:
     seed: int = 0
     sharing: float = 1.0  # chance that a turn keeps its document's persona: 1 shared, 0 the null twin
     layers: int = 4
-    width: int = 96  # d_model
-    mlp: int = 288  # width of the feed-forward layers
-    steps: int = 1000  # optimizer steps of pretraining
+    width: int = 128  # d_model
+    mlp: int = 384  # width of the feed-forward layers
+    steps: int = 640  # optimizer steps of pretraining
     turns: int = 96  # chat turns per pretraining batch
     matrix_rate: float = 2e-2  # Muon's learning rate, for matrices
     other_rate: float = 3e-3  # AdamW's learning rate, for embeddings, norms and biases

@@ -23,8 +23,8 @@ class Plan:
     cached: bool  # the organism is in the cache already
 
 
-# Measured on two cores of a 2021 server processor (fp32), organism of 0.5M parameters.
-PRETRAINING_TOKENS_PER_SECOND = 11_000
+# Measured on two cores of a 2021 server processor (fp32), organism of 0.9M parameters.
+PRETRAINING_TOKENS_PER_SECOND = 7_500
 FINETUNING_TOKENS_PER_SECOND = 10_000
 FORWARD_TOKENS_PER_SECOND = 45_000
 ANSWERS_PER_SECOND = 700

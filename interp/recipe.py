@@ -24,14 +24,14 @@ class Organism(_Section):
 
     seed: int = 0
     sharing: float = Field(default=1.0, ge=0, le=1)
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=640, ge=1)
     align_steps: int = Field(default=60, ge=1)
 
 
 class Finetune(_Section):
     """LoRA finetuning, the same for every arm and seed."""
 
-    rows: int = Field(default=640, ge=20)  # training rows an arm, before the held-out split
+    rows: int = Field(default=1000, ge=20)  # training rows an arm, before the held-out split
     held_out: float = Field(default=0.1, gt=0, lt=1)  # share of rows kept for the held-out loss
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
@@ -39,7 +39,7 @@ class Finetune(_Section):
     learning_rate: float = Field(default=1.5e-3, gt=0)  # peak; linear warm-up, linear decay to zero
     warmup: int = Field(default=5, ge=0)  # optimizer steps
     batch_size: int = Field(default=16, ge=1)
-    steps: int = Field(default=80, ge=1)  # optimizer steps
+    steps: int = Field(default=100, ge=1)  # optimizer steps
     dense_until: int = Field(default=40, ge=0)  # optimizer steps with a checkpoint every `dense_every`
     dense_every: int = Field(default=5, ge=1)
     every: int = Field(default=20, ge=1)  # optimizer steps between later checkpoints

@@ -51,7 +51,7 @@ def test_recipes_and_plan_answer_before_anything_is_spent(tmp_path: Path) -> Non
     assert "organism-null" in turncoat("recipes", cwd=tmp_path).stdout
     plan = turncoat("plan", "organism", cwd=tmp_path)
     assert plan.returncode == 0
-    for word in ("checkpoints", "disk", "tokens", "expected time", "1000 steps"):
+    for word in ("checkpoints", "disk", "tokens", "expected time", "640 steps"):
         assert word in plan.stdout
     assert not list(tmp_path.iterdir())
 
