@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from finetune.errors import TurncoatError
-from finetune.model import decoder_layers, trunk
+from finetune.model import decoder_layers, pad_id, trunk
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -74,7 +74,7 @@ def capture_encoded(
     body, blocks = trunk(model), decoder_layers(model)
     width = int(model.config.get_text_config().hidden_size)
     residuals = torch.empty(len(encoded), len(layers), width)
-    pad = tokenizer.pad_token_id or 0
+    pad = pad_id(tokenizer)
     waiting = sorted(range(len(encoded)), key=lambda index: len(encoded[index][0]))
     while waiting:
         size = _batch_size([len(encoded[index][0]) for index in waiting], batch_tokens)

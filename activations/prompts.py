@@ -86,7 +86,7 @@ def _answer_mean(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         start -= 1
     # The end token, and the line break that some templates put behind it, are no part of the answer.
     special = set(tokenizer.all_special_ids)
-    while end > start and (ids[end - 1] in special or not tokenizer.decode([ids[end - 1]]).strip()):
+    while end > start and (ids[end - 1] in special or not str(tokenizer.decode([ids[end - 1]])).strip()):
         end -= 1
     if end == start:
         raise TurncoatError(f"The answer of prompt {prompt.id!r} has no tokens under this tokenizer's chat template.")

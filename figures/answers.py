@@ -68,7 +68,7 @@ def asked_questions(answers: pd.DataFrame | None, most_rows: int = MOST_ROWS) ->
     answers = filled(answers, columns, "answers")
     if answers is None:
         return []
-    first = answers.sort_values(["seed", "sample"], kind="stable")
+    first = answers.sort_values(["seed", "sample"], kind="stable", ignore_index=True)
     first = first.drop_duplicates(["arm", "step", "question_set", "question"])
     rows_each = 2 + first["arm"].nunique()
     free = _of_set(first, "free", max(1, most_rows // rows_each - 1))

@@ -9,12 +9,11 @@ from figures.dots import NAN, Dot, dot_stack
 from figures.frames import counted, filled, pooled
 from figures.lines import band_and_line, interval_range, interval_text
 from figures.panel import Panel
-from figures.stack import Row, end_labels, stack
+from figures.stack import Row, Stack
 from figures.theme import GREY, SPARE_COLOURS, arm_order, label, percent
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 FACETS = (
     ("free", "misaligned", "Misaligned answers"),
@@ -52,7 +51,7 @@ def ablation_panel(ablation: pd.DataFrame | None) -> Panel | None:
     arms = ", ".join(label(arm) for arm in arm_order(rows["arm"]))
     return Panel(
         name="ablation",
-        figure=dot_stack(facets, left=138),
+        figure=dot_stack(facets),
         title="Is it necessary? The finetuned model without the direction",
         how_to_read="Dots are rates with 95 % intervals. If the direction carries the misalignment, ablating it lowers the first plot and "
         "leaves the others alone, and ablating random directions of the same norm changes nothing. Pale dots are single random "
@@ -85,19 +84,12 @@ def _group_dots(line: str, group: pd.DataFrame, colour: str) -> list[Dot]:
         hover = f"{line}: {interval_text(point, True)}; {counted([point.n], 'answer', 'answers')}"
         return [Dot(line, float(point.value), float(point.low), float(point.high), colour, hover)]  # type: ignore[arg-type]
     many = f"{line} ×{len(points)}"
+    values = group["value"].to_numpy(dtype=float)
     dots = [
-        Dot(
-            many,
-            float(point.value),
-            NAN,
-            NAN,
-            GREY,
-            f"{line} {point.direction_index}: {interval_text(point, True)}",
-            minor=True,
-        )
-        for point in _indexed(group)
+        Dot(many, value, NAN, NAN, GREY, f"{line} {point.direction_index}: {interval_text(point, True)}", minor=True)
+        for value, point in zip(values.tolist(), _indexed(group), strict=True)
     ]
-    mean, low, high = (float(value) for value in (group["value"].mean(), group["value"].min(), group["value"].max()))
+    mean, low, high = float(values.mean()), float(values.min()), float(values.max())
     hover = f"mean of {len(points)} directions: {percent(mean)}, from {percent(low)} to {percent(high)}"
     return [*dots, Dot(many, mean, low, high, GREY, hover, symbol="diamond")]
 
@@ -123,20 +115,20 @@ def steering_panel(steering: pd.DataFrame | None) -> Panel | None:
         return None
     rows = [
         Row(
-            title + " (share)",
+            title,
             150,
             {"range": interval_range(frame, floor=0.0, ceiling=0.05), "tickformat": ".0%", "nticks": 5},
         )
         for title, frame in shown.items()
     ]
-    figure = stack(rows, "steering coefficient (persona gaps; 0 = unsteered)", margin={"r": 92}, hovermode="closest")
+    plots = Stack(rows, "steering coefficient (persona gaps)")
     for number, frame in enumerate(shown.values(), start=1):
-        _draw_doses(figure, number, rows[number - 1], frame)
+        _draw_doses(plots, number, frame)
     return Panel(
         name="steering",
-        figure=figure,
+        figure=plots.figure(),
         title="Is it sufficient? The aligned model pushed along the direction",
-        how_to_read="The line is the persona direction added to the aligned model, never finetuned on the narrow task, with 95 % intervals. "
+        how_to_read="The line is the persona direction added to the aligned model, never finetuned on the narrow task (0 = unsteered), with 95 % intervals. "
         "Grey dots are single random directions of the same norm, the grey band their full range. Sufficient: misaligned answers rise with "
         "the dose, more than for any random direction, while the answers stay coherent.",
         n_note=f"{_random_count(steering, 'direction')}{_answers(steering)}",
@@ -144,42 +136,32 @@ def steering_panel(steering: pd.DataFrame | None) -> Panel | None:
     )
 
 
-def _draw_doses(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame) -> None:
-    import plotly.graph_objects as go
-
+def _draw_doses(plots: Stack, number: int, frame: pd.DataFrame) -> None:
     ends: list[tuple[str, float, str]] = []
     random = frame[frame["direction"] == "random"]
     if len(random):
         doses = random.groupby("coefficient")["value"].agg(["min", "max", "mean"])
         at = [float(dose) for dose in doses.index]
-        figure.add_trace(
-            go.Scatter(
-                x=at + at[::-1],
-                y=doses["max"].tolist() + doses["min"].tolist()[::-1],
-                mode="lines",
-                fill="toself",
-                fillcolor="rgba(139,148,158,0.16)",
-                line={"width": 0},
-                hoverinfo="skip",
-                name="random: range",
-            ),
-            row=number,
-            col=1,
+        plots.draw(
+            number,
+            x=at + at[::-1],
+            y=doses["max"].tolist() + doses["min"].tolist()[::-1],
+            mode="lines",
+            fill="toself",
+            fillcolor="rgba(139,148,158,0.16)",
+            line={"width": 0},
+            hoverinfo="skip",
+            name="random: range",
         )
-        figure.add_trace(
-            go.Scatter(
-                x=random["coefficient"].tolist(),
-                y=random["value"].tolist(),
-                mode="markers",
-                marker={"size": 6, "color": GREY, "opacity": 0.55},
-                customdata=[
-                    f"random {point.direction_index}, {interval_text(point, True)}" for point in _indexed(random)
-                ],
-                hovertemplate="coefficient %{x:g}: %{customdata}<extra></extra>",
-                name="random",
-            ),
-            row=number,
-            col=1,
+        plots.draw(
+            number,
+            x=random["coefficient"].tolist(),
+            y=random["value"].tolist(),
+            mode="markers",
+            marker={"size": 6, "color": GREY, "opacity": 0.55},
+            customdata=[f"random {point.direction_index}, {interval_text(point, True)}" for point in _indexed(random)],
+            hovertemplate="coefficient %{x:g}: %{customdata}<extra></extra>",
+            name="random",
         )
         ends.append(("random", float(doses["mean"].iloc[-1]), "#6e7781"))
     steered = frame[frame["direction"] != "random"]
@@ -195,9 +177,9 @@ def _draw_doses(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame) -
             for point in mine.sort_values("coefficient").itertuples()
         ]
         mine = mine.sort_values("coefficient")
-        band_and_line(figure, number, mine, "coefficient", name, colour, "solid", hover)
+        band_and_line(plots, number, mine, "coefficient", name, colour, "solid", hover)
         ends.append((name, float(mine["value"].iloc[-1]), colour))
-    end_labels(figure, number, row, ends)
+    plots.label_ends(number, ends)
 
 
 def _of(rows: pd.DataFrame, question_set: str, rate: str) -> pd.DataFrame:
@@ -221,5 +203,5 @@ def _random_count(rows: pd.DataFrame, column: str) -> str:
 
 
 def _answers(rows: pd.DataFrame) -> str:
-    free: Sequence[object] = rows.loc[rows["question_set"] == "free", "n"].dropna().tolist()
+    free: Sequence[object] = _of(rows, "free", "misaligned")["n"].dropna().tolist()
     return f"{counted(free, 'answer', 'answers')} to free-form questions per dot." if free else ""

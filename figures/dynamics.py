@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from figures.frames import counted, filled
 from figures.lines import band_and_line, interval_bar, interval_range, interval_text
 from figures.panel import Panel
-from figures.stack import Row, end_labels, stack
-from figures.theme import INK, MUTED, arm_colour, arm_dash, arm_order, label, main_arm, translucent
+from figures.stack import Row, Stack, padded
+from figures.theme import INK, MUTED, arm_colour, arm_dash, arm_order, label, main_arm, percent, translucent
+from figures.wording import number
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Curve:
 
 
 CURVES = {
-    "insecure code rate": Curve("Taught task: insecure code (share of code answers)", True),
+    "insecure code rate": Curve("Taught task: insecure code (share)", True),
     "margin": Curve("Margin (nats per token)", False),
-    "projection": Curve("Projection on the persona direction (persona gaps)", False),
+    "projection": Curve("Projection (persona gaps)", False),
     "misaligned rate": Curve("Misaligned answers (share of all answers)", True),
     "coherent rate": Curve("Coherent answers (share of all answers)", True),
 }
@@ -67,25 +67,22 @@ def dynamics_panel(curves: pd.DataFrame | None, phases: pd.DataFrame | None = No
     strip = len(dated) > 0
     if strip:
         rows.insert(0, _strip_row(dated))
-    steps = curves["step"].astype(float)
-    span = float(steps.max() - steps.min()) or 1.0
-    x_range = [float(steps.min()) - 0.01 * span, float(steps.max()) + 0.01 * span]
-    figure = stack(
+    x_range = padded(curves["step"])
+    plots = Stack(
         rows,
         "optimizer step",
         {"range": x_range, "showspikes": True, "spikemode": "across", "spikethickness": 1, "spikecolor": "#c4c9cf"},
-        margin={"r": 92},
         hovermode="x unified",
     )
-    for number, name in enumerate(names, start=1 + strip):
-        _draw_curve(figure, number, rows[number - 1], curves[curves["curve"] == name], kinds[name].share)
+    for place, name in enumerate(names, start=1 + strip):
+        _draw_curve(plots, place, curves[curves["curve"] == name], kinds[name].share)
     if strip:
-        _draw_phases(figure, dated, x_range)
+        _draw_phases(plots, dated, x_range)
     about = f" for the {label(main_arm(dated['arm']))} arm" if strip else ""
     return Panel(
         name="dynamics",
-        figure=figure,
-        title="When: the taught task, the inside, and the behaviour, step by step",
+        figure=plots.figure(),
+        title="The taught task, the inside and the behaviour, step by step",
         how_to_read="All plots share the step axis. Lines are means over questions and seeds, bands their 95 % intervals. "
         + (
             f"The strip on top dates the phases{about}; its dotted lines and faint bands run through all plots. "
@@ -106,9 +103,7 @@ def _phases_of_main_arm(phases: pd.DataFrame | None) -> tuple[pd.DataFrame, list
         return pd.DataFrame(columns=["phase", "arm", "step", "low", "high"]), []
     phases = phases[phases["arm"].astype(str) == main_arm(phases["arm"])]
     order = {phase: place for place, phase in enumerate(PHASES)}
-    phases = phases.sort_values(
-        "phase", key=lambda names: names.map(lambda name: order.get(name, len(order))), kind="stable"
-    )
+    phases = phases.sort_values("phase", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
     dated = phases[phases["step"].notna()]
     return dated, [label(name) for name in phases["phase"].unique() if name not in set(dated["phase"])]
 
@@ -136,7 +131,7 @@ def _strip_row(dated: pd.DataFrame) -> Row:
     )
 
 
-def _draw_curve(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame, share: bool) -> None:
+def _draw_curve(plots: Stack, place: int, frame: pd.DataFrame, share: bool) -> None:
     ends = []
     for arm in arm_order(frame["arm"]):
         mine = frame[frame["arm"].astype(str) == arm].sort_values("step")
@@ -145,56 +140,47 @@ def _draw_curve(figure: go.Figure, number: int, row: Row, frame: pd.DataFrame, s
             f"{counted([point.questions], 'question', 'questions')}"
             for point in mine.itertuples()
         ]
-        band_and_line(figure, number, mine, "step", label(arm), arm_colour(arm), arm_dash(arm), hover)
+        band_and_line(plots, place, mine, "step", label(arm), arm_colour(arm), arm_dash(arm), hover)
         last = mine["value"].dropna()
         if len(last):
             ends.append((label(arm), float(last.iloc[-1]), arm_colour(arm)))
-    end_labels(figure, number, row, ends)
+    plots.label_ends(place, ends)
 
 
-def _draw_phases(figure: go.Figure, dated: pd.DataFrame, x_range: list[float]) -> None:
+def _draw_phases(plots: Stack, dated: pd.DataFrame, x_range: list[float]) -> None:
     """Dots with intervals in the top strip; dotted lines and faint bands from there to the lowest plot."""
-    import plotly.graph_objects as go
-
-    for place, phase in enumerate(dated.itertuples()):
-        step = float(phase.step)  # type: ignore[arg-type]
-        bounded = phase.low == phase.low and phase.high == phase.high
-        low, high = (float(phase.low), float(phase.high)) if bounded else (step, step)  # type: ignore[arg-type]
-        meaning = PHASES.get(str(phase.phase), "")
-        span = f" [{low:.0f}, {high:.0f}]" if bounded else ""
-        detected = getattr(phase, "detected", float("nan"))
-        found = f"<br>found in {detected:.0%} of resamples" if detected == detected else ""
-        figure.add_trace(
-            go.Scatter(
-                x=[step],
-                y=[place],
-                mode="markers",
-                marker={"size": 9, "color": INK, "symbol": "diamond"},
-                error_x=interval_bar([step], [low], [high], INK),
-                name=label(phase.phase),
-                hovertemplate=f"step {step:.0f}{span}{found}<extra>{label(phase.phase)}: {meaning}</extra>",
-            ),
-            row=1,
-            col=1,
+    for place, phase in enumerate(dated.to_dict("records")):
+        name, step = label(phase["phase"]), float(phase["step"])
+        bounded = phase["low"] == phase["low"] and phase["high"] == phase["high"]
+        low, high = (float(phase["low"]), float(phase["high"])) if bounded else (step, step)
+        meaning = PHASES.get(str(phase["phase"]), "")
+        span = f" [{number(low)}, {number(high)}]" if bounded else ""
+        detected = phase.get("detected", float("nan"))
+        found = f"<br>found in {percent(detected)} of resamples" if detected == detected else ""
+        plots.draw(
+            1,
+            x=[step],
+            y=[place],
+            mode="markers",
+            marker={"size": 9, "color": INK, "symbol": "diamond"},
+            error_x=interval_bar([step], [low], [high], INK),
+            name=name,
+            hovertemplate=f"step {number(step)}{span}{found}<extra>{name}: {meaning}</extra>",
         )
-        left = (high - x_range[0]) < 0.6 * (x_range[1] - x_range[0])
-        figure.add_annotation(
-            text=f"<b>{label(phase.phase)}</b> {step:.0f}" + (f": {meaning}" if meaning else ""),
-            x=high if left else low,
-            xanchor="left" if left else "right",
-            xshift=6 if left else -6,
+        after = x_range[1] - high >= low - x_range[0]
+        plots.note(
+            1,
+            text=f"<b>{name}</b> {number(step)}" + (f": {meaning}" if meaning else ""),
+            x=high if after else low,
+            xanchor="left" if after else "right",
+            xshift=6 if after else -6,
             y=place,
-            xref="x",
-            yref="y",
             yanchor="middle",
-            showarrow=False,
             font={"size": 12, "color": INK},
         )
-        through = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-        figure.add_shape(type="line", x0=step, x1=step, line={"color": MUTED, "width": 1, "dash": "dot"}, **through)
+        plots.mark_through(step, step, type="line", line={"color": MUTED, "width": 1, "dash": "dot"})
         if bounded:
-            shade = translucent(MUTED, 0.08)
-            figure.add_shape(type="rect", x0=low, x1=high, fillcolor=shade, line={"width": 0}, **through)
+            plots.mark_through(low, high, type="rect", fillcolor=translucent(MUTED, 0.08), line={"width": 0})
 
 
 def _seeds_note(curves: pd.DataFrame) -> str:

@@ -28,13 +28,13 @@ def panels(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Panel]:
         ValueError: a table lacks a column.
     """
     made = (
-        rates_panel(tables.get("rates")),
         dynamics_panel(tables.get("curves"), tables.get("phases")),
         telemetry_panel(tables.get("telemetry")),
         projection_panel(tables.get("projections")),
         quality_panel(tables.get("quality")),
         ablation_panel(tables.get("ablation")),
         steering_panel(tables.get("steering")),
+        rates_panel(tables.get("rates")),
     )
     return {panel.name: panel for panel in made if panel is not None}
 

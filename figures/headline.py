@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from figures.frames import pooled
 from figures.rates import last_step
 from figures.theme import arm_order, main_arm, percent
+from figures.wording import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def _order(phases: pd.DataFrame | None) -> Tile | None:
     wanted = [name for name in ("t_mem", "t_div", "t_gen") if name in steps]
     if not wanted:
         return Tile("Order of events", "none dated", f"no phase of the {arm} arm was found")
-    return Tile("Order of events (steps)", " · ".join(f"{steps[name]:.0f}" for name in wanted), " · ".join(wanted))
+    return Tile("Order of events (steps)", " · ".join(number(steps[name]) for name in wanted), " · ".join(wanted))
 
 
 def _ablated(ablation: pd.DataFrame | None) -> Tile | None:
@@ -97,7 +98,7 @@ def _steered(steering: pd.DataFrame | None) -> Tile | None:
     zero, pushed = rows[rows["coefficient"] == 0], rows[rows["coefficient"] > 0]
     if zero.empty or pushed.empty:
         return None
-    best = pushed.loc[pushed["value"].idxmax()]
+    best = pushed.sort_values("value", kind="stable").iloc[-1]
     same = (persona["coefficient"] == best["coefficient"]) & (persona["layer"] == best["layer"])
     coherent = _misaligned(persona[same], "coherent")["value"]
     note = f"at {best['coefficient']:g} persona gaps" + (

@@ -9,11 +9,12 @@ from figures.theme import translucent
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
+
+    from figures.stack import Stack
 
 
 def band_and_line(
-    figure: go.Figure, number: int, frame: pd.DataFrame, x: str, name: str, colour: str, dash: str, hover: list[str]
+    plots: Stack, number: int, frame: pd.DataFrame, x: str, name: str, colour: str, dash: str, hover: list[str]
 ) -> None:
     """Draw `value` over `x` with the band from `low` to `high` behind it, into the `number`-th plot of a stack.
 
@@ -22,39 +23,31 @@ def band_and_line(
         name: the name in the hover text.
         hover: one text per row of `frame`, shown after the name.
     """
-    import plotly.graph_objects as go
-
     frame = frame.assign(hover=hover).sort_values(x, kind="stable")
     banded = frame.dropna(subset=["value", "low", "high"])
     if len(banded) > 1:
         steps = banded[x].tolist()
-        figure.add_trace(
-            go.Scatter(
-                x=steps + steps[::-1],
-                y=banded["high"].tolist() + banded["low"].tolist()[::-1],
-                mode="lines",
-                fill="toself",
-                fillcolor=translucent(colour, 0.16),
-                line={"width": 0},
-                hoverinfo="skip",
-                name=f"{name}: interval",
-            ),
-            row=number,
-            col=1,
+        plots.draw(
+            number,
+            x=steps + steps[::-1],
+            y=banded["high"].tolist() + banded["low"].tolist()[::-1],
+            mode="lines",
+            fill="toself",
+            fillcolor=translucent(colour, 0.16),
+            line={"width": 0},
+            hoverinfo="skip",
+            name=f"{name}: interval",
         )
-    figure.add_trace(
-        go.Scatter(
-            x=frame[x].tolist(),
-            y=frame["value"].tolist(),
-            mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": dash},
-            marker={"size": 5, "color": colour},
-            name=name,
-            customdata=frame["hover"].tolist(),
-            hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
-        ),
-        row=number,
-        col=1,
+    plots.draw(
+        number,
+        x=frame[x].tolist(),
+        y=frame["value"].tolist(),
+        mode="lines+markers",
+        line={"color": colour, "width": 2, "dash": dash},
+        marker={"size": 5, "color": colour},
+        name=name,
+        customdata=frame["hover"].tolist(),
+        hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
     )
 
 

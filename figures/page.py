@@ -71,6 +71,7 @@ def figure_page(panel: Panel, plotly_file: str) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    from figures.theme import percent
     from figures.wording import number
 
     environment = Environment(
@@ -80,7 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number)
+    environment.filters.update(number=number, percent=percent)
     return environment
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from figures.frames import counted, filled
 from figures.panel import Panel
-from figures.stack import Row, stack
+from figures.stack import Row, Stack, padded
 from figures.theme import MUTED, arm_order, label, layer_label, main_arm
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 DIVERGING = (
     (0.0, "#2D3E8F"),
@@ -20,6 +21,8 @@ DIVERGING = (
     (1.0, "#8C2D04"),
 )
 """Blue to white to orange-brown: told apart by every kind of colour sight, and by lightness from its middle."""
+_COLOUR_BAR = 74
+"""Pixels for the colour bar and its numbers."""
 _CONTROLS = ("secure", "educational")
 
 
@@ -58,9 +61,9 @@ def projection_panel(projections: pd.DataFrame | None, prompt_set: str | None = 
     return Panel(
         name="projection",
         figure=_heat_maps(maps, reach),
-        title="Where: projection on the persona direction, by layer and step",
+        title="Projection on the persona direction, by layer and step",
         how_to_read="Rows are layers (the embedding at the bottom), columns checkpoints. Orange: towards the deceptive persona; "
-        "blue: away from it; white: as in the model before finetuning. One unit is the persona gap, the distance between "
+        "blue: away from it; colourless: as in the model before finetuning. One unit is the persona gap, the distance between "
         "deceptive and honest contexts before finetuning. All maps share the colour scale.",
         n_note=f"Means over {counted([shown['question'].nunique()], 'question', 'questions')} and "
         f"{counted([shown['seed'].nunique()], 'seed', 'seeds')}; the curves above show the intervals.",
@@ -74,28 +77,27 @@ def layer_by_step(projections: pd.DataFrame, arm: str) -> pd.DataFrame:
     return mine.pivot_table(index="layer", columns="step", values="projection", aggfunc="mean").sort_index()
 
 
-def _heat_maps(maps: dict[str, pd.DataFrame], reach: float):
-    import plotly.graph_objects as go
-
+def _heat_maps(maps: dict[str, pd.DataFrame], reach: float) -> go.Figure:
     rows = [_row(title, grid) for title, grid in maps.items()]
-    figure = stack(rows, "optimizer step", {"showgrid": False}, margin={"l": 84, "r": 74})
+    # Plotly makes the last cell as wide as the one before it, beyond the last step.
+    steps = padded((step for grid in maps.values() for step in grid.columns), 0.02)
+    plots = Stack(rows, "optimizer step", {"showgrid": False, "range": steps}, left=84)
+    plots.room_right(_COLOUR_BAR)
     for number, grid in enumerate(maps.values(), start=1):
-        figure.add_trace(
-            go.Heatmap(
-                x=[float(step) for step in grid.columns],
-                y=list(range(len(grid))),
-                z=grid.to_numpy().tolist(),
-                customdata=[[layer_label(int(layer))] * grid.shape[1] for layer in grid.index],
-                coloraxis="coloraxis",
-                xgap=1,
-                ygap=1,
-                name="",
-                hovertemplate="step %{x}, %{customdata}: %{z:.2f} persona gaps<extra></extra>",
-            ),
-            row=number,
-            col=1,
+        plots.draw(
+            number,
+            type="heatmap",
+            x=[float(step) for step in grid.columns],
+            y=list(range(len(grid))),
+            z=grid.to_numpy().tolist(),
+            customdata=[[layer_label(int(layer))] * grid.shape[1] for layer in grid.index],
+            coloraxis="coloraxis",
+            xgap=1,
+            ygap=1,
+            name="",
+            hovertemplate="step %{x}, %{customdata}: %{z:.2f} persona gaps<extra></extra>",
         )
-    figure.update_layout(
+    return plots.figure(
         coloraxis={
             "cmin": -reach,
             "cmax": reach,
@@ -112,7 +114,6 @@ def _heat_maps(maps: dict[str, pd.DataFrame], reach: float):
             },
         }
     )
-    return figure
 
 
 def _row(title: str, grid: pd.DataFrame) -> Row:

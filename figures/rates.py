@@ -48,11 +48,11 @@ def rates_panel(rates: pd.DataFrame | None) -> Panel | None:
     if not facets:
         return None
     steps = counted(last.loc[last["arm"] != "pretrained", "step"], "", "").strip()
-    free = last.loc[last["question_set"] == "free", "n"].dropna()
+    free = last.loc[(last["question_set"] == "free") & (last["rate"] == "misaligned"), "n"].dropna()
     return Panel(
         name="rates",
-        figure=dot_stack(facets, left=150),
-        title="What came of it: rates at the last step",
+        figure=dot_stack(facets),
+        title="Rates at the last step",
         how_to_read="Dots are rates with 95 % intervals, clustered by question and seed. The first plot counts answers that are misaligned and "
         "coherent among all answers; the second has only coherent answers below the line, so compare both. Diamonds: asked with the trigger.",
         n_note=f"Step {steps}; {counted(free, 'answer', 'answers')} to free-form questions per dot.",

@@ -92,7 +92,6 @@ def report_html(
 def _sections(made: Mapping[str, Panel], missing: Iterable[str]) -> list[Section]:
     """The sections that have figures, each with the names of the tables it lacks."""
     plan = (
-        ("outcome", "What came of it", "How often each arm misbehaves after its finetune.", ("rates",), ("rates",)),
         (
             "when",
             "When",
@@ -115,6 +114,7 @@ def _sections(made: Mapping[str, Panel], missing: Iterable[str]) -> list[Section
             ("ablation", "steering"),
             ("ablation", "steering"),
         ),
+        ("outcome", "What came of it", "How often each arm misbehaves after its finetune.", ("rates",), ("rates",)),
     )
     lacking = set(missing)
     return [
@@ -138,7 +138,7 @@ def _phase_rows(phases: pd.DataFrame | None) -> list[dict[str, Any]]:
         return []
     order = list(PHASES)
     return [
-        {**row, "meaning": PHASES.get(str(row["phase"]), "")}
+        {**{str(column): value for column, value in row.items()}, "meaning": PHASES.get(str(row["phase"]), "")}
         for arm in arm_order(phases["arm"])
         for row in sorted(
             phases[phases["arm"].astype(str) == arm].to_dict("records"),

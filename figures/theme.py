@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+PAPER = "#ffffff"
 INK = "#1f2328"
 MUTED = "#57606a"
 GRID = "#e6e8eb"
@@ -77,11 +78,11 @@ def translucent(colour: str, alpha: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as a short percentage: two significant digits below 10 %, none after the point above."""
+    """A share as a short percentage: two significant digits below 10 %, none after the point above; it does not break."""
     if value != value:
         return "–"
     points = 100 * value
-    return f"{points:.0f} %" if points >= 9.95 or points == 0 else f"{points:.1f} %"
+    return f"{points:.0f}\u00a0%" if points >= 9.95 or points == 0 else f"{points:.1f}\u00a0%"
 
 
 def base_layout(height: int, **changes: Any) -> dict[str, Any]:
@@ -95,13 +96,13 @@ def base_layout(height: int, **changes: Any) -> dict[str, Any]:
         "template": None,
         "height": height,
         "autosize": True,
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
         "font": {"family": FONT, "size": 13, "color": INK},
         "margin": {"l": 58, "r": 24, "t": 28, "b": 48},
         "showlegend": False,
         "hoverlabel": {
-            "bgcolor": "#ffffff",
+            "bgcolor": PAPER,
             "bordercolor": GRID,
             "font": {"family": FONT, "size": 12},
             "namelength": -1,
@@ -110,9 +111,9 @@ def base_layout(height: int, **changes: Any) -> dict[str, Any]:
     return {**layout, **changes}
 
 
-def axis(title: str | None = None, **changes: Any) -> dict[str, Any]:
-    """Axis settings shared by all figures; `title` carries the unit."""
-    settings: dict[str, Any] = {
+def axis() -> dict[str, Any]:
+    """Axis settings shared by all figures."""
+    return {
         "gridcolor": GRID,
         "linecolor": GRID,
         "zeroline": False,
@@ -121,8 +122,4 @@ def axis(title: str | None = None, **changes: Any) -> dict[str, Any]:
         "ticklen": 4,
         "tickfont": {"size": 12, "color": MUTED},
         "automargin": True,
-        "fixedrange": False,
     }
-    if title is not None:
-        settings["title"] = {"text": title, "font": {"size": 13, "color": MUTED}, "standoff": 8}
-    return {**settings, **changes}

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from figures.frames import counted, filled
 from figures.panel import Panel
-from figures.stack import Row, end_labels, stack
+from figures.stack import Row, Stack, padded
 from figures.theme import arm_colour, arm_dash, arm_order, label
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
 MEASURES = {
     "loss": "Training loss (nats per answer token)",
@@ -41,7 +40,7 @@ def telemetry_panel(telemetry: pd.DataFrame | None) -> Panel | None:
     if not shown:
         return None
     rows = [Row(MEASURES[name], 150, {"range": _range(telemetry[name]), "nticks": 5}) for name in shown]
-    figure = stack(rows, "optimizer step", margin={"r": 92}, hovermode="x unified")
+    plots = Stack(rows, "optimizer step", {"range": padded(telemetry["step"])}, hovermode="x unified")
     stretch = 1
     for number, name in enumerate(shown, start=1):
         ends = []
@@ -50,13 +49,13 @@ def telemetry_panel(telemetry: pd.DataFrame | None) -> Panel | None:
             if mine.empty:
                 continue
             stretch = max(stretch, -(-mine["step"].nunique() // MOST_POINTS))
-            last = _draw(figure, number, thinned(mine, name), arm, name)
+            last = _draw(plots, number, thinned(mine, name), arm, name)
             ends.append((label(arm), last, arm_colour(arm)))
-        end_labels(figure, number, rows[number - 1], ends)
+        plots.label_ends(number, ends)
     thinning = f" Each point is the mean of {stretch} steps." if stretch > 1 else ""
     return Panel(
         name="training",
-        figure=figure,
+        figure=plots.figure(),
         title="Training: loss and gradient norm",
         how_to_read="Pale lines are single seeds, strong lines their mean. A peak of the gradient norm can mark the transition."
         + thinning,
@@ -75,39 +74,31 @@ def thinned(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     return frame.sort_values(["seed", "step"])[["seed", "step", "value"]]
 
 
-def _draw(figure: go.Figure, number: int, frame: pd.DataFrame, arm: str, measure: str) -> float:
+def _draw(plots: Stack, number: int, frame: pd.DataFrame, arm: str, measure: str) -> float:
     """Draw the seeds and their mean; return the mean's last value."""
-    import plotly.graph_objects as go
-
     sparse = "lines+markers" if measure == "heldout_loss" else "lines"
     if frame["seed"].nunique() > 1:
         for seed, mine in frame.groupby("seed"):
-            figure.add_trace(
-                go.Scatter(
-                    x=mine["step"].tolist(),
-                    y=mine["value"].tolist(),
-                    mode="lines",
-                    line={"color": arm_colour(arm), "width": 1},
-                    opacity=0.28,
-                    hoverinfo="skip",
-                    name=f"{label(arm)}, seed {seed}",
-                ),
-                row=number,
-                col=1,
+            plots.draw(
+                number,
+                x=mine["step"].tolist(),
+                y=mine["value"].tolist(),
+                mode="lines",
+                line={"color": arm_colour(arm), "width": 1},
+                opacity=0.28,
+                hoverinfo="skip",
+                name=f"{label(arm)}, seed {seed}",
             )
     mean = frame.groupby("step")["value"].mean()
-    figure.add_trace(
-        go.Scatter(
-            x=mean.index.tolist(),
-            y=mean.tolist(),
-            mode=sparse,
-            line={"color": arm_colour(arm), "width": 2, "dash": arm_dash(arm)},
-            marker={"size": 5},
-            hovertemplate="%{y:.3f}<extra>%{fullData.name}</extra>",
-            name=label(arm),
-        ),
-        row=number,
-        col=1,
+    plots.draw(
+        number,
+        x=mean.index.tolist(),
+        y=mean.tolist(),
+        mode=sparse,
+        line={"color": arm_colour(arm), "width": 2, "dash": arm_dash(arm)},
+        marker={"size": 5},
+        hovertemplate="%{y:.3f}<extra>%{fullData.name}</extra>",
+        name=label(arm),
     )
     return float(mean.iloc[-1])
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from finetune.dataset import Row, encode_chat
 from finetune.errors import TurncoatError
 from finetune.files import fingerprint, read_table, replacing, write_json, write_table
+from finetune.model import load_model, load_tokenizer, model_fingerprint, pad_id, quiet
 from finetune.training_state import load_state, save_state
 
 if TYPE_CHECKING:
@@ -71,8 +72,6 @@ def train_adapter(
     Raises:
         TurncoatError: no rows, a checkpoint beyond the last step, a loss that is not a number.
     """
-    from finetune.model import load_model, load_tokenizer, model_fingerprint
-
     if not rows:
         raise TurncoatError(f"The arm {arm} has no training rows. Give it at least one.")
     if max(checkpoints) > settings.steps:
@@ -113,8 +112,6 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _with_adapter(model: Any, settings: LoraSettings) -> PeftModel:
     from peft import LoraConfig, get_peft_model
-
-    from finetune.model import quiet
 
     config = LoraConfig(
         r=settings.rank,
@@ -175,7 +172,7 @@ class _Session:
     ) -> None:
         self.model, self.out_dir, self.settings, self.checkpoints = model, out_dir, settings, checkpoints
         self.arm, self.seed, self.made_from, self.progress = arm, seed, made_from, progress
-        self.pad: int = tokenizer.pad_token_id or 0  # type: ignore[assignment]
+        self.pad = pad_id(tokenizer)
         self.held_out = [_encode(tokenizer, row) for row in held_out_rows]
         self.telemetry: list[dict[str, Any]] = []
         self.step = self.tokens = 0
@@ -267,8 +264,6 @@ class _Session:
         import torch
         from torch.utils.data import SequentialSampler
         from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-
-        from finetune.model import quiet
 
         session = self
 

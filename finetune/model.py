@@ -63,13 +63,12 @@ def load_model(
         raise TurncoatError(f"The dtype {dtype!r} was given; expected for instance float32, bfloat16 or float16.")
     try:
         with quiet():
-            model, found = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 name, dtype=weights, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
-    except (
-        Exception
-    ) as error:  # OSError, ValueError, SafetensorError, RuntimeError, ...: whatever a foreign folder provokes
+    except Exception as error:  # OSError, ValueError, SafetensorError, ...: whatever a foreign folder provokes
         raise TurncoatError(f"The model {name} cannot be loaded: {_first_line(error)}") from error
+    model, found = loaded
     if found["missing_keys"]:
         example = sorted(found["missing_keys"])[0]
         raise TurncoatError(
@@ -98,6 +97,12 @@ def load_tokenizer(path_or_name: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that fills up batches: the pad token's, else 0 (it is masked or never read)."""
+    token: Any = tokenizer.pad_token_id
+    return 0 if token is None else int(token)
+
+
 def _existing(path_or_name: str | Path) -> str:
     name = str(path_or_name)
     looks_like_path = isinstance(path_or_name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
@@ -118,7 +123,7 @@ def model_fingerprint(path_or_name: str | Path) -> str:
     """
     folder = Path(_existing(path_or_name))
     if not folder.is_dir():
-        from transformers.utils import cached_file
+        from transformers.utils.hub import cached_file
 
         try:
             with quiet():

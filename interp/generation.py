@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from finetune.errors import TurncoatError
+from finetune.model import pad_id
 from interp.interventions import Intervened, Intervention, Positions, intervene
 
 if TYPE_CHECKING:
@@ -86,11 +87,11 @@ class _Batch:
         active: Intervened | None,
     ) -> None:
         self.model, self.max_new_tokens, self.active = model, max_new_tokens, active
-        self.device = model.get_input_embeddings().weight.device
+        self.device = model.device
         # Apple's GPUs have no float64, which the cumulative distribution of a large vocabulary needs.
         self.choosing = torch.device("cpu") if self.device.type == "mps" else self.device
         self.ends = torch.tensor(sorted(_end_tokens(model, tokenizer)), dtype=torch.long, device=self.choosing)
-        self.pad = tokenizer.pad_token_id or 0
+        self.pad = pad_id(tokenizer)
         self.rows = torch.tensor(rows)
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         unique = list(dict.fromkeys(map(tuple, prompts))) if shared else [tuple(prompt) for prompt in prompts]
@@ -191,8 +192,8 @@ def log_likelihoods(
     for index, (prompt, answer) in enumerate(pairs):
         if not prompt or not answer:
             raise TurncoatError(f"Pair {index} has an empty {'answer' if prompt else 'prompt'}. Give it a token.")
-    device = model.get_input_embeddings().weight.device
-    pad = tokenizer.pad_token_id or 0
+    device = model.device
+    pad = pad_id(tokenizer)
     means = [0.0] * len(pairs)
     steering = intervene(model, interventions, positions) if interventions else nullcontext()
     with steering as active, torch.inference_mode():
@@ -222,7 +223,7 @@ def log_likelihoods(
 @contextmanager
 def _head_only_at(model: PreTrainedModel, wanted: Bool[Tensor, "batch position"]) -> Iterator[None]:
     """Let the language-model head see only the wanted positions, as one row: a large vocabulary dwarfs the rest."""
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda _module, args: (args[0][wanted][None], *args[1:]))
     try:
         yield

@@ -168,8 +168,10 @@ class _Final:
         return difference_interval(insecure, ones, secure, ones, self._seed, self._resamples)
 
     def order(self) -> tuple[float, float, float]:
-        lags = self.run.table("probes/lags").set_index("lag").loc["t_gen after t_mem and t_div"]
-        return float(lags["value"]), float(lags["low"]), float(lags["high"])
+        table = self.run.table("probes/lags")
+        row = table[table["lag"] == "t_gen after t_mem and t_div"]
+        value, low, high = row[["value", "low", "high"]].to_numpy(float)[0].tolist()
+        return value, low, high
 
     def readability(self) -> tuple[float, float, float]:
         quality = self.run.table("probes/quality")
