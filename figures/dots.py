@@ -59,7 +59,8 @@ def dot_stack(facets: Mapping[str, Sequence[Dot]]) -> go.Figure:
         )
         for title, names in lines.items()
     ]
-    x = {"range": [-0.04, 1.03], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "gridcolor": GRID}
+    x = {"range": [-0.04, 1.03], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickangle": 0}
+    x["ticktext"] = ["0%", "", "50%", "", "100%"]  # all five overlap on a phone
     left = round(text_width(name for names in lines.values() for name in names)) + 10
     plots = Stack(rows, "share of answers", x, left=min(left, MOST_MARGIN))
     plots.room_right(_NUMBER)

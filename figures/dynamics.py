@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from figures.frames import counted, filled
 from figures.lines import band_and_line, interval_bar, interval_range, interval_text
 from figures.panel import Panel
-from figures.stack import Row, Stack, padded
+from figures.stack import Row, Stack, padded, text_width
 from figures.theme import INK, MUTED, arm_colour, arm_dash, arm_order, label, main_arm, percent, translucent
 from figures.wording import number
 
@@ -72,6 +72,7 @@ def dynamics_panel(curves: pd.DataFrame | None, phases: pd.DataFrame | None = No
         rows,
         "optimizer step",
         {"range": x_range, "showspikes": True, "spikemode": "across", "spikethickness": 1, "spikecolor": "#c4c9cf"},
+        left=max(58, 10 + round(text_width(label(name) for name in dated["phase"]))),
         hovermode="x unified",
     )
     for place, name in enumerate(names, start=1 + strip):
@@ -127,7 +128,14 @@ def _strip_row(dated: pd.DataFrame) -> Row:
     return Row(
         _STRIP_TITLE,
         _STRIP_LINE * count + 8,
-        {"range": [count - 0.5, -0.5], "showgrid": False, "showticklabels": False, "ticks": ""},
+        {
+            "range": [count - 0.5, -0.5],
+            "tickvals": list(range(count)),
+            "ticktext": [label(name) for name in dated["phase"]],
+            "tickfont": {"size": 12, "color": INK},
+            "ticks": "",
+            "showgrid": False,
+        },
     )
 
 
@@ -170,7 +178,7 @@ def _draw_phases(plots: Stack, dated: pd.DataFrame, x_range: list[float]) -> Non
         after = x_range[1] - high >= low - x_range[0]
         plots.note(
             1,
-            text=f"<b>{name}</b> {number(step)}" + (f": {meaning}" if meaning else ""),
+            text=f"<b>{number(step)}</b>" + (f": {meaning}" if meaning else ""),
             x=high if after else low,
             xanchor="left" if after else "right",
             xshift=6 if after else -6,

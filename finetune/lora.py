@@ -39,10 +39,10 @@ class LoraSettings:
     rank: int = 8
     alpha: float = 16
     rslora: bool = False  # scale by alpha / sqrt(rank) instead of alpha / rank
-    learning_rate: float = 1.5e-3  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
+    learning_rate: float = 2e-3  # peak; AdamW without weight decay, linear warm-up and linear decay to zero
     warmup: int = 5  # optimizer steps
     batch_size: int = 16  # rows
-    steps: int = 100  # optimizer steps
+    steps: int = 150  # optimizer steps
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step after `step` steps."""

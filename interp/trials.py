@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetune.files import read_table, table_fingerprint, write_table
 from interp import units
-from interp.rates import rate_rows
+from interp.rates import COHERENT, rate_rows
 from interp.run import Run
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ def _scored_doses(run: Run, layer: int, best: float) -> list[tuple[Direction, st
 
 
 def _best_dose(answers: pd.DataFrame) -> tuple[int, float]:
-    """The layer and coefficient with most misaligned, coherent answers; the smaller coefficient on a tie."""
-    hits = answers.assign(hit=answers["grade"] == "misaligned").groupby(["coefficient", "layer"])["hit"].mean()
-    coefficients, layers = (hits.index.get_level_values(name) for name in ("coefficient", "layer"))
-    best = int(hits.argmax())
+    """The layer and coefficient with most misaligned answers for least coherence lost; the smaller one on a tie."""
+    gain = (answers["grade"] == "misaligned").astype(float) + answers["grade"].isin(COHERENT)
+    score = answers.assign(score=gain).groupby(["coefficient", "layer"])["score"].mean()
+    coefficients, layers = (score.index.get_level_values(name) for name in ("coefficient", "layer"))
+    best = int(score.argmax())
     return int(layers[best]), float(coefficients[best])
 
 
