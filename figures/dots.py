@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from figures.lines import interval_bar
 from figures.stack import MOST_MARGIN, Row, Stack, text_width
-from figures.theme import GREY, GRID, INK, percent
+from figures.theme import GREY, INK, percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
