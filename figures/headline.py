@@ -98,7 +98,9 @@ def _steered(steering: pd.DataFrame | None) -> Tile | None:
     zero, pushed = rows[rows["coefficient"] == 0], rows[rows["coefficient"] > 0]
     if zero.empty or pushed.empty:
         return None
-    best = pushed.sort_values("value", kind="stable").iloc[-1]
+    # The dose that was held against random directions is the one the claim is about.
+    held = pushed[pushed["coefficient"].isin(steering.loc[steering["direction"] == "random", "coefficient"])]
+    best = (pushed if held.empty else held).sort_values("value", kind="stable").iloc[-1]
     same = (persona["coefficient"] == best["coefficient"]) & (persona["layer"] == best["layer"])
     coherent = _misaligned(persona[same], "coherent")["value"]
     note = f"at {best['coefficient']:g} persona gaps" + (

@@ -57,7 +57,7 @@ def report_html(
         verdict: `verdict` ("supported", "not supported" or "inconclusive"; absent before the run's end) and `claims`, a list of dictionaries with name,
             statement, statistic, low, high, threshold and holds (true, false or null).
         tables: any of curves, phases, projections, quality, ablation, steering, rates, answers, telemetry; absent, None and
-            empty ones are named in the page as missing, others are not drawn.
+            empty ones are named in the page as missing. `lags` is shown if it is there; others are not drawn.
         manifest: whatever is known about how the run was made; nested dictionaries become tables. `name` titles the page.
         recipe_yaml: the resolved recipe.
         made: the figures, if `panels` has made them from these tables already.
@@ -81,6 +81,7 @@ def report_html(
         tiles=tiles(tables),
         sections=sections,
         phases=_phase_rows(tables.get("phases")),
+        lags=_lag_rows(tables.get("lags")),
         asked=asked_questions(tables.get("answers")),
         certainty=list(_certainty(tables, manifest)),
         missing=[MADE_BY[name] for name in missing],
@@ -144,6 +145,23 @@ def _phase_rows(phases: pd.DataFrame | None) -> list[dict[str, Any]]:
             phases[phases["arm"].astype(str) == arm].to_dict("records"),
             key=lambda row: order.index(row["phase"]) if row["phase"] in order else len(order),
         )
+    ]
+
+
+def _lag_rows(lags: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Rows for the table of lags, each with what its interval allows to say."""
+    lags = filled(lags, ("lag", "value", "low", "high"), "lags")
+    if lags is None:
+        return []
+
+    def reading(low: float, high: float) -> str:
+        if low != low or high != high:
+            return "one of the two never came"
+        return "later" if low > 0 else "earlier" if high < 0 else "not told apart"
+
+    return [
+        {**{str(column): value for column, value in row.items()}, "reading": reading(row["low"], row["high"])}
+        for row in lags.to_dict("records")
     ]
 
 

@@ -28,7 +28,7 @@ def lines(panel: Panel | None) -> list[dict[str, Any]]:
 
 
 def test_every_table_gives_its_figure_in_the_order_of_the_report(tables: Tables) -> None:
-    assert list(panels(tables)) == ["rates", "dynamics", "training", "projection", "quality", "ablation", "steering"]
+    assert list(panels(tables)) == ["dynamics", "training", "projection", "quality", "ablation", "steering", "rates"]
 
 
 def test_curves_are_drawn_value_for_value(tables: Tables) -> None:
