@@ -39,14 +39,13 @@ def is_done(run: Run) -> bool:
 
 def make(run: Run, progress: Progress, workers: int) -> None:
     """Fit directions in the model before finetuning, then read every checkpoint along them."""
-
     from probes.direction import METHODS, save_directions
 
     made_from = _fingerprint(run)
     # The embedding of the last prompt token is the same in every context: directions begin at block 0.
     layers = [n for n in run.store.layers("contrast", run.recipe.arms[0], run.recipe.seeds[0]) if n >= 0]
     progress.stage("directions", len(layers) * len(METHODS), "layers × methods")
-    directions, quality = _fit(run, layers, progress)
+    directions, quality = _fit(run, layers, progress, workers)
     save_directions(_directions(run), directions, made_from)
 
     def write(name: str, frame: pd.DataFrame) -> None:
@@ -76,37 +75,45 @@ def _directions(run: Run) -> Path:
     return run.folder / "probes" / "directions.safetensors"
 
 
-def _fit(run: Run, layers: list[int], progress: Progress) -> tuple[list[Direction], pd.DataFrame]:
+def _fit(run: Run, layers: list[int], progress: Progress, workers: int) -> tuple[list[Direction], pd.DataFrame]:
     """A direction for each layer and method from the contrast dump of step 0, and its quality."""
     import pandas as pd
 
+    from interp.workers import run_units
+    from probes.direction import METHODS
+
+    todo = [(run.folder, layer, method) for layer in layers for method in METHODS]
+    fitted = run_units(fit_unit, todo, workers, progress.advance)
+    return [direction for direction, _ in fitted], pd.DataFrame([row for _, row in fitted])
+
+
+def fit_unit(folder: Path, layer: int, method: str, report: object) -> tuple[Direction, dict[str, object]]:
+    """One direction and its row in the table of qualities."""
     from interp.questions import contrast_set
-    from probes.direction import METHODS, fit_direction
+    from probes.direction import fit_direction
     from probes.quality import direction_quality
 
+    run = Run.open(folder)
     settings = run.recipe.direction
     prompts = {p.id: p for p in contrast_set(settings.pairs, settings.context_turns).prompts}
-    arm, seed = run.recipe.arms[0], run.recipe.seeds[0]
-    directions, rows = [], []
-    for layer in layers:
-        residuals = run.store.load("contrast", arm, seed, [0], layer)
-        table = {prompts[i].label: {} for i in residuals.prompts}
-        for prompt_id, row in zip(residuals.prompts, residuals.values[0].numpy(), strict=True):
-            table[prompts[prompt_id].label][prompts[prompt_id].group] = row
-        groups = sorted(table["deceptive"])
-        deceptive, honest = (np.stack([table[side][g] for g in groups]) for side in ("deceptive", "honest"))
-        for method in METHODS:
-            provenance = {
-                "fitted_on": "contrast",
-                "dump": residuals.fingerprints[0],
-                "model": "aligned, before finetuning",
-            }
-            directions.append(fit_direction(deceptive, honest, method, layer, provenance))
-            shuffles = settings.shuffles if method in MEANS else min(FEW_SHUFFLES, settings.shuffles)
-            quality = direction_quality(deceptive, honest, groups, method, shuffles, run.recipe.statistics.seed)
-            rows.append({"method": method, "layer": layer, **asdict(quality)})
-            progress.advance(len(rows))
-    return directions, pd.DataFrame(rows)
+    residuals = run.store.load("contrast", run.recipe.arms[0], run.recipe.seeds[0], [0], layer)
+    table: dict[str, dict[str, np.ndarray]] = {"deceptive": {}, "honest": {}}
+    for prompt_id, row in zip(residuals.prompts, residuals.values[0].numpy(), strict=True):
+        table[prompts[prompt_id].label][prompts[prompt_id].group] = row
+    groups = sorted(table["deceptive"])
+    deceptive, honest = (np.stack([table[side][g] for g in groups]) for side in ("deceptive", "honest"))
+    provenance = {
+        "fitted_on": "contrast",
+        "dump": residuals.fingerprints[0],
+        "model": "aligned, before finetuning",
+    }
+    shuffles = settings.shuffles if method in MEANS else min(FEW_SHUFFLES, settings.shuffles)
+    quality = direction_quality(deceptive, honest, groups, method, shuffles, run.recipe.statistics.seed)
+    return fit_direction(deceptive, honest, method, layer, provenance), {
+        "method": method,
+        "layer": layer,
+        **asdict(quality),
+    }
 
 
 def _readable(directions: list[Direction], quality: pd.DataFrame) -> list[Direction]:

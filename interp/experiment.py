@@ -136,7 +136,9 @@ def _base_is_done(run: Run) -> bool:
 
 def _make_base(run: Run, progress: Progress, workers: int) -> None:
     from finetune.organism import build_organism
+    from interp.workers import warm_up
 
+    warm_up()
     begun: set[str] = set()
 
     def report(phase: str, step: int, total: int, loss: float, speed: float) -> None:
