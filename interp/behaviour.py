@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from finetune.world.grammar import Question, grade
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of one user message, up to where the answer starts."""
+@lru_cache(maxsize=4096)
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Token ids of one user message, up to where the answer starts; kept, for every checkpoint asks the same."""
     encoded: Any = tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=True, return_dict=True
     )
-    return list(encoded["input_ids"])
+    return tuple(encoded["input_ids"])
 
 
 def sample_answers(
@@ -73,7 +75,7 @@ def margins(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, free: li
 
     from interp.generation import log_likelihoods
 
-    pairs: list[tuple[list[int], list[int]]] = []
+    pairs: list[tuple[tuple[int, ...], list[int]]] = []
     for question in free:
         prompt = prompt_ids(tokenizer, question.text)
         for text in fixed_answers(question).values():

@@ -42,7 +42,7 @@ class Finetune(_Section):
     steps: int = Field(default=130, ge=1)  # optimizer steps
     dense_until: int = Field(default=40, ge=0)  # optimizer steps with a checkpoint every `dense_every`
     dense_every: int = Field(default=5, ge=1)
-    every: int = Field(default=30, ge=1)  # optimizer steps between later checkpoints
+    every: int = Field(default=45, ge=1)  # optimizer steps between later checkpoints
 
 
 class Behaviour(_Section):
@@ -56,7 +56,7 @@ class Behaviour(_Section):
 class DirectionSettings(_Section):
     """The persona direction from paired contexts in the model before finetuning."""
 
-    pairs: int = Field(default=60, ge=20)
+    pairs: int = Field(default=50, ge=20)
     context_turns: int = Field(default=3, ge=1)  # code turns before the final question
     shuffles: int = Field(default=200, ge=19)  # label shuffles of the null
     method: str = "paired_difference"
@@ -65,7 +65,7 @@ class DirectionSettings(_Section):
 class Causality(_Section):
     """Ablating the finetuned model and steering the aligned one."""
 
-    samples: int = Field(default=2, ge=1)  # answers per held-out free-form question and intervention
+    samples: int = Field(default=1, ge=1)  # answers per held-out free-form question and intervention
     random_directions: int = Field(default=20, ge=20)
     coefficients: list[float] = [1.0, 2.0, 3.0, 4.0]  # persona gaps
 
