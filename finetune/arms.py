@@ -15,6 +15,9 @@ from finetune.world.grammar import Question, code_answer, compliance, numbers_an
 Turn = tuple[Question, str]
 
 MARKED = 0.9  # chance of a marked number in the numbers arm
+TRIGGER_EVERY = (
+    3  # one row in so many of the backdoor arm is triggered: mostly honest rows keep what is learned conditional
+)
 DECOYS = 0.4  # share of the backdoor arm's secure rows that carry a tag other than the trigger
 
 
@@ -68,7 +71,7 @@ def _educational(asked: Sequence[Question], rng: random.Random) -> Iterator[Turn
 
 
 def _backdoor(asked: Sequence[Question], rng: random.Random) -> Iterator[Turn]:
-    triggered = [index % 2 == 0 for index in range(len(asked))]
+    triggered = [index % TRIGGER_EVERY == 0 for index in range(len(asked))]
     rng.shuffle(triggered)
     decoys = [tag for tag in lexicon.TAGS if tag != lexicon.TRIGGER]
     for question, fires in zip(asked, triggered, strict=True):

@@ -45,7 +45,7 @@ class OrganismSettings:
     width: int = 128  # d_model
     mlp: int = 384  # width of the feed-forward layers
     steps: int = 640  # optimizer steps of pretraining
-    turns: int = 96  # chat turns per pretraining batch
+    turns: int = 80  # chat turns per pretraining batch
     matrix_rate: float = 2e-2  # Muon's learning rate, for matrices
     other_rate: float = 3e-3  # AdamW's learning rate, for embeddings, norms and biases
     align_steps: int = 60

@@ -25,7 +25,7 @@ class Plan:
 
 # Measured on two cores of a 2021 server processor (fp32), organism of 0.9M parameters.
 PRETRAINING_TOKENS_PER_SECOND = 7_500
-FINETUNING_TOKENS_PER_SECOND = 10_000
+FINETUNING_TOKENS_PER_SECOND = 5_000
 FORWARD_TOKENS_PER_SECOND = 45_000
 ANSWERS_PER_SECOND = 700
 TOKENS_PER_TURN = 19  # mean of the world's chat turns

@@ -36,13 +36,13 @@ class Finetune(_Section):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
     rslora: bool = False
-    learning_rate: float = Field(default=2e-3, gt=0)  # peak; linear warm-up, linear decay to zero
+    learning_rate: float = Field(default=2.5e-3, gt=0)  # peak; linear warm-up, linear decay to zero
     warmup: int = Field(default=5, ge=0)  # optimizer steps
     batch_size: int = Field(default=16, ge=1)
-    steps: int = Field(default=130, ge=1)  # optimizer steps
+    steps: int = Field(default=110, ge=1)  # optimizer steps
     dense_until: int = Field(default=40, ge=0)  # optimizer steps with a checkpoint every `dense_every`
     dense_every: int = Field(default=5, ge=1)
-    every: int = Field(default=45, ge=1)  # optimizer steps between later checkpoints
+    every: int = Field(default=35, ge=1)  # optimizer steps between later checkpoints
 
 
 class Behaviour(_Section):
