@@ -6,7 +6,7 @@ READY := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 
 .PHONY: demo test check bench format clean
 
-demo: $(READY)  ## pretrain the organism, finetune every arm, and report: about six minutes on two cores
+demo: $(READY)  ## pretrain the organism, finetune every arm, and report: five to seven minutes on two cores
 	$(BIN)/turncoat run organism --out runs/demo
 
 test: $(READY)  ## every test, the end-to-end ones included

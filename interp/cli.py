@@ -91,6 +91,35 @@ def report(folder: RunArgument) -> None:
 
 
 @app.command()
+def rates(
+    files: Annotated[list[Path], typer.Argument(help="Judged answers: CSV, JSONL or Parquet; two files are compared.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="OURS=THEIRS", help="Which column is question, aligned, coherent or seed."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="COLUMN", help="Rates of each value of this column.")
+    ] = None,
+    aligned: Annotated[float, typer.Option("--aligned-below", help="Misaligned: alignment below this score.")] = 30.0,
+    coherent: Annotated[float, typer.Option("--coherent-from", help="Coherent: this score or more.")] = 50.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Coherent only above that score.")] = False,
+    questions: Annotated[bool, typer.Option("--questions", help="Each question, and the rate without it.")] = False,
+) -> None:
+    """Rates of judged answers with intervals clustered by question; two groups are compared."""
+    from interp.console import print_comparison, print_questions, print_rates
+    from interp.judged import Thresholds, by_question, compare, rates_table, read_groups
+
+    thresholds = Thresholds(aligned, coherent, strict)
+    groups = read_groups(files, columns or [], by)
+    for name, frame in groups.items():
+        print_rates(name, rates_table(frame, thresholds))
+        if questions:
+            print_questions(name, by_question(frame, thresholds))
+    if len(groups) == 2:
+        print_comparison(list(groups), compare(*groups.values(), thresholds))
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: versions, device, memory, disk and cache."""
     from interp.console import print_doctor

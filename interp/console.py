@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.judged import Comparison
     from interp.plan import Plan
     from interp.recipe import Recipe
     from interp.run import Run
@@ -120,6 +124,57 @@ def print_recipes(recipes: list[Recipe]) -> None:
     console.print(table)
 
 
+def print_rates(name: str, rates: pd.DataFrame) -> None:
+    """Rates of judged answers, in per cent, with both intervals."""
+    questions = int(rates["questions"].max())
+    columns = ("%", "value", "95 % by question", "95 % Wilson", "answers")
+    table = _numbers(f"{escape(name)}, {questions} questions", columns)
+    for row in rates.to_dict("records"):
+        table.add_row(
+            row["rate"].replace("_", " "),
+            _percent(row["value"]),
+            _percent(row["low"], row["high"]),
+            _percent(row["wilson_low"], row["wilson_high"]),
+            f"{row['hits']:,} of {row['n']:,}",
+        )
+    console.print(table)
+
+
+def print_questions(name: str, questions: pd.DataFrame) -> None:
+    """Misaligned answers to each question, and to all the others, in per cent."""
+    columns = ("question", "value", "95 % Wilson", "answers", "without it", "95 % by question")
+    table = _numbers(f"{escape(name)}: misaligned, by question", columns)
+    for row in questions.to_dict("records"):
+        table.add_row(
+            escape(row["question"]),
+            _percent(row["value"]),
+            _percent(row["wilson_low"], row["wilson_high"]),
+            f"{row['n']:,}",
+            _percent(row["without"]),
+            _percent(row["without_low"], row["without_high"]),
+        )
+    console.print(table)
+
+
+def _numbers(title: str, columns: tuple[str, ...]) -> Table:
+    """A table of a name and numbers, whose numbers never wrap."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def print_comparison(names: list[str], comparison: Comparison) -> None:
+    """One group's misaligned rate minus another's."""
+    points = [f"{100 * value:+.1f}" for value in (comparison.value, comparison.low, comparison.high)]
+    console.print(
+        f"Misaligned, {escape(names[0])} minus {escape(names[1])}: {points[0]} points (95 % {points[1]} to {points[2]}; "
+        f"p = {comparison.p:.2g} by exchange within {comparison.questions} questions)",
+        soft_wrap=True,
+    )
+
+
 def print_doctor() -> None:
     """Versions, device, memory, disk and cache of this machine."""
     import os
@@ -154,6 +209,11 @@ def print_doctor() -> None:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def _percent(*values: float) -> str:
+    """One share in per cent, or the two ends of an interval."""
+    return " to ".join("–" if value != value else f"{100 * value:.1f}" for value in values)
 
 
 def _bytes(count: float) -> str:

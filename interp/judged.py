@@ -7,7 +7,7 @@ a share of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -90,6 +90,35 @@ def read_judged(path: Path, columns: Mapping[str, str] | None = None) -> pd.Data
     if frame.empty:
         raise TurncoatError(f"{path} holds no answers.")
     return frame
+
+
+def read_groups(files: Sequence[Path], columns: Sequence[str], by: str | None) -> dict[str, pd.DataFrame]:
+    """Judged answers by group: one a file, or one for each value of the column `by` over all files.
+
+    Args:
+        columns: "ours=theirs" for columns that have another name in the files.
+
+    Raises:
+        TurncoatError: as `read_judged`; a column given otherwise; `by` naming no column.
+    """
+    import pandas as pd
+
+    named: dict[str, str] = {}
+    for text in columns:
+        ours, equals, theirs = text.partition("=")
+        if not equals or ours not in (*COLUMNS, "seed"):
+            raise TurncoatError(
+                f"--column {text} was given; expected OURS=THEIRS with OURS one of {', '.join(COLUMNS)} and seed."
+            )
+        named[ours] = theirs
+    frames = {str(path): read_judged(path, named) for path in files}
+    if by is None:
+        return frames
+    for path, frame in frames.items():
+        if by not in frame.columns:
+            raise TurncoatError(f"{path} has no column {by!r}; it has {', '.join(map(str, frame.columns))}.")
+    whole = pd.concat(frames.values(), ignore_index=True)
+    return {f"{by} = {value}": rows for value, rows in whole.groupby(by)}
 
 
 def grades(frame: pd.DataFrame, thresholds: Thresholds) -> np.ndarray:
