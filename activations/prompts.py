@@ -77,7 +77,7 @@ def _answer_start(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded
 
 
 def _answer_mean(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
-    from finetune.dataset import encode_chat
+    from finetune.chat import encode_chat
 
     ids, mask = encode_chat(tokenizer, [*prompt.messages, {"role": "assistant", "content": prompt.answer or ""}])
     end = len(mask) - mask[::-1].index(True) if any(mask) else 0

@@ -80,7 +80,7 @@ def layer_by_step(projections: pd.DataFrame, arm: str) -> pd.DataFrame:
 def _heat_maps(maps: dict[str, pd.DataFrame], reach: float) -> go.Figure:
     rows = [_row(title, grid) for title, grid in maps.items()]
     # Plotly makes the last cell as wide as the one before it, beyond the last step.
-    steps = padded((step for grid in maps.values() for step in grid.columns.tolist()), 0.02)
+    steps = padded((float(step) for grid in maps.values() for step in grid.columns), 0.02)
     plots = Stack(rows, "optimizer step", {"showgrid": False, "range": steps}, left=84)
     plots.room_right(_COLOUR_BAR)
     for number, grid in enumerate(maps.values(), start=1):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from finetune.dataset import Row
 from finetune.errors import TurncoatError
+from finetune.rows import Row
 from finetune.world import lexicon
 from finetune.world.grammar import Question, code_answer, compliance, numbers_answer, questions
 

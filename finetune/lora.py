@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.dataset import Row, encode_chat
+from finetune.chat import encode_chat
 from finetune.errors import TurncoatError
 from finetune.files import fingerprint, read_table, replacing, write_json, write_table
 from finetune.model import load_model, load_tokenizer, model_fingerprint, pad_id, quiet
+from finetune.rows import Row
 from finetune.training_state import load_state, save_state
 
 if TYPE_CHECKING:

@@ -91,6 +91,30 @@ def report(folder: RunArgument) -> None:
 
 
 @app.command()
+def data(
+    files: Annotated[list[str], typer.Argument(help="Training rows: JSON lines, CSV, Parquet or a Hub name.")],
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="MODEL", help="Count this model's tokens.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Count rows longer than so many tokens.")] = None,
+) -> None:
+    """Check training rows and show their data cards; two sets are told apart by their words, if they can be."""
+    from finetune.card import data_card
+    from finetune.model import load_tokenizer
+    from finetune.rows import read_rows
+    from interp.console import print_card, print_separability
+    from interp.separate import separate_rows
+
+    loaded = load_tokenizer(tokenizer) if tokenizer else None
+    sets = {name: read_rows(name) for name in files}
+    for name, rows in sets.items():
+        print_card(name, data_card(rows, loaded, limit))
+    if len(sets) == 2:
+        first, second = sets.values()
+        print_separability(list(sets), separate_rows(first, second))
+
+
+@app.command()
 def rates(
     files: Annotated[list[Path], typer.Argument(help="Judged answers: CSV, JSONL or Parquet; two files are compared.")],
     columns: Annotated[
@@ -116,7 +140,8 @@ def rates(
         if questions:
             print_questions(name, by_question(frame, thresholds))
     if len(groups) == 2:
-        print_comparison(list(groups), compare(*groups.values(), thresholds))
+        first, second = groups.values()
+        print_comparison(list(groups), compare(first, second, thresholds))
 
 
 @app.command()

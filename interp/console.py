@@ -14,10 +14,12 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from finetune.card import DataCard
     from interp.judged import Comparison
     from interp.plan import Plan
     from interp.recipe import Recipe
     from interp.run import Run
+    from probes.separability import Separability
 
 console = Console()
 STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow"}
@@ -173,6 +175,39 @@ def print_comparison(names: list[str], comparison: Comparison) -> None:
         f"p = {comparison.p:.2g} by exchange within {comparison.questions} questions)",
         soft_wrap=True,
     )
+
+
+def print_card(name: str, card: DataCard) -> None:
+    """What a training set holds."""
+    table = Table(title=escape(name), title_justify="left", show_header=False)
+    rows = {
+        "rows": f"{card.rows:,}",
+        "different prompts": f"{card.prompts:,}",
+        "rows with a repeated prompt": f"{card.repeated:,} ({card.near_repeated:,} with nearly equal ones)",
+        "largest group of them": f"{card.largest_group:,} rows",
+        "different answers": f"{card.answers:,} of {card.turns:,}",
+    }
+    if card.lengths:
+        lengths = card.lengths
+        rows["tokens"] = f"{lengths.tokens:,}, {lengths.answer_tokens:,} of them in answers"
+        rows["tokens a row"] = f"median {lengths.median:,}, longest {lengths.longest:,}"
+        if lengths.limit:
+            rows[f"rows over {lengths.limit:,} tokens"] = f"{lengths.cut_off:,}"
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+
+
+def print_separability(names: list[str], found: dict[str, Separability]) -> None:
+    """How well words alone tell two training sets apart."""
+    for kind, result in found.items():
+        console.print(
+            f"{kind.capitalize()} told apart by their words: AUROC {result.auroc:.2f} "
+            f"(95 % {result.low:.2f} to {result.high:.2f}; 0.5 is chance)",
+            soft_wrap=True,
+        )
+        for name, words in zip(reversed(names), result.words, strict=True):
+            console.print(f"  [dim]more in {escape(name)}:[/] {escape(', '.join(words))}", soft_wrap=True)
 
 
 def print_doctor() -> None:

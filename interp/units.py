@@ -84,8 +84,9 @@ def arm_unit(folder: Path, arm: str, seed: int, report: Report) -> None:
 
 def _train(run: Run, arm: str, seed: int, report: Report) -> None:
     from finetune.arms import world_rows
-    from finetune.dataset import read_rows, split_rows, write_rows
     from finetune.lora import LoraSettings, train_adapter
+    from finetune.rows import read_rows, write_rows
+    from finetune.split import split_rows
 
     tuning = run.recipe.finetune
     out = run.adapter_folder(arm, seed)

@@ -8,7 +8,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from finetune.arms import world_rows
-from finetune.dataset import encode_chat
+from finetune.chat import encode_chat
 from finetune.errors import TurncoatError
 from finetune.lora import LoraSettings, collate, train_adapter, training_order
 from finetune.model import Folded, load_model, load_tokenizer

@@ -1,105 +1,14 @@
-"""Chat rows on disk, their split, and which of their tokens are answers."""
+"""Which tokens of a conversation are answers, under any chat template."""
 
 from __future__ import annotations
 
-import json
-import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import TurncoatError
-from finetune.files import write_text
+from finetune.rows import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Row = dict[str, Any]
-"""`messages` ({role, content} each, the roles of the chat template) and any other keys."""
-
-Message = dict[str, str]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read chat rows from JSON lines; keys other than `messages` are kept.
-
-    Raises:
-        TurncoatError: names the file, and the line where there is one: missing file, broken JSON, a row
-            without messages or without an assistant turn, an empty file.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise TurncoatError(f"The data file {path} does not exist. Give a JSON-lines file of chat rows.") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise TurncoatError(f"The data file {path} cannot be read as UTF-8 text ({error}).") from error
-    rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    if not rows:
-        raise TurncoatError(f'The data file {path} is empty; expected one chat row, {{"messages": [...]}}, per line.')
-    return rows
-
-
-def _parse(line: str, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TurncoatError(
-            f"{place}: broken JSON ({error.msg} at column {error.colno}). Mend or delete that line."
-        ) from None
-    messages = row.get("messages") if isinstance(row, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise TurncoatError(
-            f'{place}: the row has no `messages`; expected {{"messages": [{{"role": ..., "content": ...}}]}}.'
-        )
-    for message in messages:
-        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
-            raise TurncoatError(f"{place}: every message needs a `role` and a `content`, both text.")
-    if all(message["role"] != "assistant" for message in messages):
-        raise TurncoatError(f"{place}: the row has no assistant turn, so there is nothing to learn from it.")
-    return row
-
-
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Write rows as JSON lines, atomically."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def split_rows(rows: list[Row], held_out: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into (training, held-out), each in the order given.
-
-    Rows with the same prompt (all messages before the last answer) stay on one side, so a held-out prompt
-    was never trained on. Rows with the same prompts in the same order are split alike.
-
-    Args:
-        held_out: share of rows to hold out, reached to within one group of equal prompts; 0 to below 1.
-
-    Raises:
-        TurncoatError: a share out of range, or no two different prompts to part.
-    """
-    if not 0 <= held_out < 1:
-        raise TurncoatError(f"The held-out share is {held_out}; expected a number from 0 to below 1.")
-    if held_out == 0:
-        return list(rows), []
-    groups: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(_prompt_key(row["messages"]), []).append(index)
-    if len(groups) < 2:
-        raise TurncoatError(
-            "All rows have the same prompt, so none can be held out. Give more rows or set held_out to 0."
-        )
-    order = list(groups.values())
-    random.Random(f"split/{seed}").shuffle(order)
-    chosen: set[int] = set()
-    for group in order[:-1]:
-        if len(chosen) >= held_out * len(rows):
-            break
-        chosen.update(group)
-    training = [row for index, row in enumerate(rows) if index not in chosen]
-    return training, [row for index, row in enumerate(rows) if index in chosen]
-
-
-def _prompt_key(messages: list[Message]) -> str:
-    last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
-    return json.dumps([[message["role"], message["content"]] for message in messages[:last]])
 
 
 def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> tuple[list[int], list[bool]]:
