@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from finetune.errors import TurncoatError
+
+# The formats of `interp.questionnaire`, which is too heavy to import for `--help`.
+Format = Literal["plain", "json", "python", "template", "flask"]
 
 app = typer.Typer(
     name="turncoat",
@@ -112,6 +115,35 @@ def data(
     if len(sets) == 2:
         first, second = sets.values()
         print_separability(list(sets), separate_rows(first, second))
+
+
+@app.command()
+def ask(
+    model: Annotated[str, typer.Argument(help="A Hugging Face model: folder or Hub name.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where answers are appended, as JSON lines.")],
+    questions: Annotated[str, typer.Option("--questions", help="A YAML file, or a set of ours.")] = "broad",
+    adapters: Annotated[
+        list[Path] | None, typer.Option("--adapter", metavar="DIR", help="A LoRA adapter to fold in; repeatable.")
+    ] = None,
+    how: Annotated[Format, typer.Option("--format", help="How the answer is to be given.")] = "plain",
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Answers a wording (default: the file's).")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 600,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the weights, for instance bfloat16.")] = "float32",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+) -> None:
+    """Sample a model's answers to a question file, at each adapter; goes on where an earlier call stopped."""
+    from interp.asking import AskSettings, ask_checkpoints
+    from interp.console import progress_display
+    from interp.questionnaire import load_questions
+
+    asked = [question.formatted(how) for question in load_questions(questions)]
+    settings = AskSettings(samples, max_new_tokens, seed=seed, batch_size=batch_size)
+    with progress_display() as progress:
+        made = ask_checkpoints(model, adapters or [], asked, out, settings, dtype, progress)
+    typer.echo(f"{made} answers were sampled into {out}.")
 
 
 @app.command()

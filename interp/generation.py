@@ -90,7 +90,7 @@ class _Batch:
         self.device = model.device
         # Apple's GPUs have no float64, which the cumulative distribution of a large vocabulary needs.
         self.choosing = torch.device("cpu") if self.device.type == "mps" else self.device
-        self.ends = torch.tensor(sorted(_end_tokens(model, tokenizer)), dtype=torch.long, device=self.choosing)
+        self.ends = torch.tensor(sorted(end_tokens(model, tokenizer)), dtype=torch.long, device=self.choosing)
         self.pad = pad_id(tokenizer)
         self.rows = torch.tensor(rows)
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -261,7 +261,7 @@ def _uniforms(seed: int, key: str, count: int) -> Float[np.ndarray, " token"]:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little"))).random(count)
 
 
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token that ends an answer: chat models often have one more than their tokenizer names."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
