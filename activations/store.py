@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from activations.dump import dump_layers, read_dump
 from finetune.errors import TurncoatError
 
@@ -81,6 +79,8 @@ class ActivationStore:
             TurncoatError: a step that was never dumped (the message lists what is there), a layer that was not
                 captured, or steps dumped with different prompts.
         """
+        import torch
+
         there = self.steps(prompt_set, arm, seed)
         wanted = there if steps is None else list(steps)
         absent = [step for step in wanted if step not in there]

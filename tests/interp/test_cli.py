@@ -114,3 +114,9 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 def test_a_read_only_place_is_one_sentence(tmp_path: Path) -> None:
     with small_disk(tmp_path / "fixed", "ro") as fixed:
         refused(turncoat("run", "organism", "--out", str(fixed / "run"), cwd=tmp_path), "read-only", "--out")
+
+
+def test_looking_whether_a_run_is_finished_needs_no_torch(tmp_path: Path) -> None:
+    code = "import sys, activations.store, activations.dump, interp.experiment; assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
