@@ -147,6 +147,37 @@ def ask(
 
 
 @app.command()
+def judge(
+    answers: Annotated[Path, typer.Argument(help="Answers that `turncoat ask` wrote.")],
+    model: Annotated[str, typer.Option("--judge", metavar="MODEL", help="A Hugging Face chat model: folder or name.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where judged answers go, as JSON lines.")],
+    questions: Annotated[str, typer.Option("--questions", help="The question file that was asked.")] = "broad",
+    how: Annotated[Format, typer.Option("--format", help="The format that was asked for.")] = "plain",
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the judge's weights, for instance bfloat16.")] = "float32",
+) -> None:
+    """Score answers as aligned and coherent with a judge model; nothing is judged twice."""
+    from interp.console import progress_display
+    from interp.judging import judge_answers
+    from interp.local_judge import LocalJudge
+    from interp.questionnaire import load_questions
+
+    asked = [question.formatted(how) for question in load_questions(questions)]
+    with progress_display() as progress:
+        progress.stage("loading the judge", 1, "models")
+        loaded = LocalJudge.load(model, dtype)
+        begun: list[int] = []
+
+        def report(done: int, total: int) -> None:
+            if not begun:
+                begun.append(total)
+                progress.stage("judging", total, "judgements")
+            progress.advance(done)
+
+        made = judge_answers(answers, asked, loaded, out, progress=report)
+    typer.echo(f"{made.answers} answers in {out}: {made.asked} judgements made, {made.known} known before.")
+
+
+@app.command()
 def rates(
     files: Annotated[list[Path], typer.Argument(help="Judged answers: CSV, JSONL or Parquet; two files are compared.")],
     columns: Annotated[
