@@ -13,11 +13,11 @@ from finetune.files import table_fingerprint, write_table
 from interp import units
 from interp.rates import RATES
 from interp.run import Run
+from interp.stage import Progress, stage_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.experiment import Progress
     from probes.direction import Direction
     from probes.phases import Curve
 
@@ -66,8 +66,6 @@ def make(run: Run, progress: Progress, workers: int) -> None:
 
 
 def _fingerprint(run: Run) -> str:
-    from interp.experiment import stage_fingerprint
-
     return stage_fingerprint(run.recipe, "analysis")
 
 

@@ -16,7 +16,7 @@ from interp.questionnaire import AskedQuestion
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from interp.experiment import Progress as Bars
+    from interp.stage import Progress as Bars
 
 Progress = Callable[[int, int], None]
 """Called with (answers there, answers in all)."""

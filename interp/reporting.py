@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from finetune.files import fingerprint, read_table, write_text
 from interp.run import Run
+from interp.stage import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.experiment import Progress
 
 TABLES = {
     "answers": "behaviour/answers",

@@ -10,11 +10,11 @@ from finetune.files import read_table, table_fingerprint, write_table
 from interp import units
 from interp.rates import COHERENT, rate_rows
 from interp.run import Run
+from interp.stage import Progress, stage_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.experiment import Progress
     from probes.direction import Direction
 
 TABLES = ("ablation", "steering", "ablation_answers", "steering_answers")
@@ -67,8 +67,6 @@ def make(run: Run, progress: Progress, workers: int) -> None:
 
 
 def _fingerprint(run: Run) -> str:
-    from interp.experiment import stage_fingerprint
-
     return stage_fingerprint(run.recipe, "causality")
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from finetune.files import read_table, write_json
 from interp.rates import Tally
 from interp.run import Run
+from interp.stage import Progress, stage_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.experiment import Progress
 
 CONTROLS = ("secure", "educational")
 
@@ -216,6 +216,4 @@ def _mean_over_index(answers: pd.DataFrame) -> np.ndarray:
 
 
 def _fingerprint(run: Run) -> str:
-    from interp.experiment import stage_fingerprint
-
     return stage_fingerprint(run.recipe, "verdict")
