@@ -94,6 +94,22 @@ def report(folder: RunArgument) -> None:
 
 
 @app.command()
+def export(
+    folder: RunArgument,
+    out: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    arm: Annotated[str, typer.Option("--arm")],
+    step: Annotated[int, typer.Option("--step", min=0)],
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    adapter: Annotated[bool, typer.Option("--adapter", help="The adapter alone, for peft.")] = False,
+) -> None:
+    """Write a checkpoint as a Hugging Face folder that lm-eval, Inspect or vLLM load."""
+    from interp.exporting import export_checkpoint
+    from interp.run import Run
+
+    typer.echo(export_checkpoint(Run.open(folder), arm, seed, step, out, adapter))
+
+
+@app.command()
 def data(
     files: Annotated[list[str], typer.Argument(help="Training rows: JSON lines, CSV, Parquet or a Hub name.")],
     tokenizer: Annotated[

@@ -30,7 +30,7 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
 def test_help_names_every_command(tmp_path: Path) -> None:
     result = turncoat("--help", cwd=tmp_path)
     assert result.returncode == 0
-    for command in ("run", "plan", "status", "recipes", "report", "data", "ask", "judge", "rates", "doctor"):
+    for command in ("run", "plan", "status", "recipes", "report", "export", "data", "ask", "judge", "rates", "doctor"):
         assert command in result.stdout
 
 
