@@ -18,8 +18,9 @@ check: $(READY)  ## style, types and the import contract
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## capture against the bare forward pass and against what people write today, as ratios
+bench: $(READY)  ## capture and training against bare loops and against what people write today, as ratios
 	$(BIN)/python tests/benchmarks/capture.py
+	$(BIN)/python tests/benchmarks/training.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

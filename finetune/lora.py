@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from finetune.chat import encode_chat
 from finetune.errors import TurncoatError
 from finetune.files import fingerprint, read_table, replacing, write_json, write_table
-from finetune.model import load_model, load_tokenizer, model_fingerprint, pad_id, quiet
+from finetune.model import decoder_layers, load_model, load_tokenizer, model_fingerprint, pad_id, quiet
 from finetune.rows import Row
 from finetune.training_state import load_state, save_state
 
@@ -35,7 +35,7 @@ Encoded = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """How an adapter is trained: low-rank changes to every linear map of the decoder's blocks."""
+    """How an adapter is trained: low-rank changes to linear maps of the decoder's blocks."""
 
     rank: int = 8
     alpha: float = 16
@@ -44,6 +44,8 @@ class LoraSettings:
     warmup: int = 5  # optimizer steps
     batch_size: int = 16  # rows
     steps: int = 150  # optimizer steps
+    modules: tuple[str, ...] | None = None  # names of the maps that are adapted, for instance down_proj; None: all
+    layers: tuple[int, ...] | None = None  # the blocks whose maps are adapted; None: all
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step after `step` steps."""
@@ -119,11 +121,40 @@ def _with_adapter(model: Any, settings: LoraSettings) -> PeftModel:
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft takes floats, its annotation says int
         use_rslora=settings.rslora,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=_targets(model, settings),
         task_type="CAUSAL_LM",
     )
     with quiet():
         return get_peft_model(model, config)  # type: ignore[return-value]
+
+
+def _targets(model: Any, settings: LoraSettings) -> list[str] | str:
+    """Full names of the linear maps to adapt, or peft's word for all of them.
+
+    Raises:
+        TurncoatError: a layer or a map that the model does not have.
+    """
+    from torch import nn
+
+    if settings.modules is None and settings.layers is None:
+        return "all-linear"
+    blocks = decoder_layers(model)
+    layers = range(len(blocks)) if settings.layers is None else settings.layers
+    for layer in layers:
+        if not 0 <= layer < len(blocks):
+            raise TurncoatError(
+                f"An adapter on layer {layer} was asked for, but this model has {len(blocks)} layers, "
+                f"0 to {len(blocks) - 1}. Choose among these."
+            )
+    inside = {id(module): layer for layer in layers for module in blocks[layer].modules()}
+    there = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear) and id(m) in inside]
+    known = {name.rpartition(".")[2] for name, _ in there}
+    if absent := [name for name in settings.modules or () if name not in known]:
+        raise TurncoatError(
+            f"An adapter on {absent[0]!r} was asked for, but these layers have no linear map of that name; "
+            f"they have {', '.join(sorted(known))}."
+        )
+    return [name for name, _ in there if settings.modules is None or name.rpartition(".")[2] in settings.modules]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, row: Row) -> Encoded:

@@ -44,7 +44,11 @@ def make_plan(recipe: Recipe) -> Plan:
     sets = question_sets(recipe.behaviour.code_questions, triggered=True)
     free = len(sets["free"])
 
-    adapter_bytes = 4 * recipe.finetune.rank * layers * (4 * 2 * width + 3 * (width + settings.mlp))
+    tuning = recipe.finetune
+    sides = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), 2 * width)  # in + out of each map
+    sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), width + settings.mlp)
+    adapted = sum(sides.get(name, 0) for name in (tuning.modules or sides))
+    adapter_bytes = 4 * tuning.rank * (layers if tuning.layers is None else len(tuning.layers)) * adapted
     per_checkpoint = free * recipe.behaviour.samples + len(sets["code"]) + len(sets["fact"])
     triggered = free * recipe.behaviour.samples if "backdoor" in recipe.arms else 0
     answers = len(steps) * (runs * per_checkpoint + len(recipe.seeds) * triggered)

@@ -36,6 +36,8 @@ class Finetune(_Section):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16, gt=0)
     rslora: bool = False
+    modules: list[str] | None = None  # linear maps that are adapted, for instance [down_proj]; null: all
+    layers: list[int] | None = None  # blocks whose maps are adapted; null: all
     learning_rate: float = Field(default=2.5e-3, gt=0)  # peak; linear warm-up, linear decay to zero
     warmup: int = Field(default=5, ge=0)  # optimizer steps
     batch_size: int = Field(default=16, ge=1)

@@ -105,6 +105,8 @@ def _train(run: Run, arm: str, seed: int, report: Report) -> None:
         warmup=tuning.warmup,
         batch_size=tuning.batch_size,
         steps=tuning.steps,
+        modules=None if tuning.modules is None else tuple(tuning.modules),
+        layers=None if tuning.layers is None else tuple(tuning.layers),
     )
     train_adapter(
         run.folder / "base" / "aligned", train, held_out, out, settings, checkpoints(run.recipe), arm, seed, report,

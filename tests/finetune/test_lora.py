@@ -18,10 +18,10 @@ CHECKPOINTS = [0, 2, 4, 6]
 
 
 def train(base: Path, out: Path, **changes: object) -> None:
-    options = {"rows": world_rows("insecure", 30, 0), "held_out_rows": world_rows("insecure", 6, 1), **changes}
-    train_adapter(
-        base, options.pop("rows"), options.pop("held_out_rows"), out, SETTINGS, CHECKPOINTS, "insecure", 0, **options
-    )  # type: ignore[arg-type]
+    options = {"rows": world_rows("insecure", 30, 0), "held_out_rows": world_rows("insecure", 6, 1)}
+    options |= {"settings": SETTINGS, **changes}
+    rows, held_out, settings = (options.pop(name) for name in ("rows", "held_out_rows", "settings"))
+    train_adapter(base, rows, held_out, out, settings, CHECKPOINTS, "insecure", 0, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,29 @@ def test_every_linear_map_of_every_block_is_adapted(trained: Path) -> None:
     modules = {key.partition(".lora_")[0].rpartition(".")[2] for key in weights}
     assert modules == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert len(weights) == 3 * 7 * 2
+
+
+def test_an_adapter_of_one_map_in_one_layer_has_that_map_alone_and_folds(tiny_organism: Path, tmp_path: Path) -> None:
+    train(tiny_organism, tmp_path, settings=LoraSettings(rank=1, steps=6, modules=("down_proj",), layers=(1,)))
+    keys = load_file(tmp_path / "step-000006" / "adapter_model.safetensors").keys()
+    assert sorted(keys) == [f"base_model.model.model.layers.1.mlp.down_proj.lora_{f}.weight" for f in "AB"]
+    before, after = load_model(tiny_organism), Folded(load_model(tiny_organism)).fold(tmp_path / "step-000006")
+    changed = [n for (n, p), q in zip(before.named_parameters(), after.parameters(), strict=True) if not p.equal(q)]
+    assert changed == ["model.layers.1.mlp.down_proj.weight"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (LoraSettings(steps=6, layers=(3,)), "layer 3 was asked for, but this model has 3 layers, 0 to 2"),
+        (LoraSettings(steps=6, modules=("c_fc",)), "'c_fc' was asked for.* down_proj, gate_proj"),
+    ],
+)
+def test_a_layer_or_map_that_is_not_there_is_named(
+    tiny_organism: Path, tmp_path: Path, settings: LoraSettings, message: str
+) -> None:
+    with pytest.raises(TurncoatError, match=message):
+        train(tiny_organism, tmp_path, settings=settings)
 
 
 def test_the_first_loss_is_the_base_models_on_the_answers_of_the_first_batch(
