@@ -45,7 +45,7 @@ def make_plan(recipe: Recipe) -> Plan:
     free = len(sets["free"])
 
     tuning = recipe.finetune
-    sides = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), 2 * width)  # in + out of each map
+    sides: dict[str, int] = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), 2 * width)  # in + out of each map
     sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), width + settings.mlp)
     adapted = sum(sides.get(name, 0) for name in (tuning.modules or sides))
     adapter_bytes = 4 * tuning.rank * (layers if tuning.layers is None else len(tuning.layers)) * adapted
