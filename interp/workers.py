@@ -51,9 +51,10 @@ def run_units(
         try:
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(queue, shares)
                 for future in finished:
                     future.result()
-                _drain(queue, shares)
+                    shares[futures.index(future)] = 1.0  # its last report may still be on its way
                 if progress:
                     progress(sum(shares))
         except BaseException:
@@ -90,7 +91,7 @@ def _drain(queue: Any, shares: list[float]) -> None:
             index, share = queue.get_nowait()
         except Empty:
             return
-        shares[index] = share
+        shares[index] = max(shares[index], share)
 
 
 def _start(queue: Any) -> None:
@@ -113,8 +114,6 @@ def _call(work: Work, index: int, unit: tuple[Any, ...]) -> Any:
         _report_queue.put((index, done / total if total else 1.0))
 
     try:
-        result = work(*unit, report)
+        return work(*unit, report)
     except OSError as error:
         raise TurncoatError(f"{error.strerror or error} ({error.filename or 'no file named'}).") from error
-    report(1, 1)
-    return result
